@@ -1,0 +1,50 @@
+# Everything a person or CI runs. `make up` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: up down test check fmt lab bench clean
+
+$(VENV)/.product: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.product
+	@$(BIN)/python -m pip install --quiet --group test
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --group check
+	@touch $@
+
+up: $(VENV)/.product  ## start a local fabric: three fabricd, one fabric-ingress, one HTTP backend
+	@$(BIN)/fabricctl up
+
+down:  ## end exactly the processes that `make up` started
+	@test ! -x $(BIN)/fabricctl || $(BIN)/fabricctl down
+
+test: $(VENV)/.test  ## the fast suite
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+
+check: $(VENV)/.check  ## style, types, layers, architecture
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/flake8 --select ASYNC --max-line-length 200 fabric services cli
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+fmt: $(VENV)/.check
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
+	@$(BIN)/python -m pytest -q -m slow tests tests/lab
+
+bench: $(VENV)/.test  ## ratios against rivals measured in the same run; writes bench.json
+	@$(BIN)/python -m tests.bench
+
+clean: down
+	@rm -rf $(VENV) .fabric

@@ -1,0 +1,1 @@
+"""What people type: the daemons, the inspector, the operator command."""

@@ -1,0 +1,209 @@
+"""Every reason a fabric gives for saying no or letting go: one number, one sentence, one remedy.
+
+The same name appears on the wire (as a QUIC application error code, a ``Refused`` frame's
+code, or the first word of a close reason), in logs, in metrics and in what a person reads.
+Numbers are frozen by ``tests/vectors``; a new reason takes a new number and none is reused.
+Numbers below 16 belong to :mod:`fabric.trio_quic`, which has names of its own for them.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Code(enum.IntEnum):
+    """A coded reason. ``Code.X.sentence`` says what happened, ``Code.X.remedy`` what to do."""
+
+    sentence: str
+    remedy: str
+
+    def __new__(cls, number: int, sentence: str, remedy: str) -> Code:
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.sentence = sentence
+        member.remedy = remedy
+        return member
+
+    @property
+    def label(self) -> str:
+        """The name as logs, metrics and people write it: lower case."""
+        return self.name.lower()
+
+    # -- the driver's own, mirrored so that they read alike everywhere --
+    DONE = (0, "It ended normally.", "Nothing to do.")
+    INTERNAL_ERROR = (1, "The other end met a bug of its own.", "Read that end's log.")
+    PIN_MISMATCH = (
+        2,
+        "The node that answered holds another key than the one pinned for this peer.",
+        "Compare public_key in [[peers]] with `fabricctl nodes` on the peer; suspect the address.",
+    )
+    FLOW_CONTROL = (
+        3,
+        "The peer sent more than it was allowed to.",
+        "Update the peer: its driver ignores stream credit.",
+    )
+    READER_STALLED = (
+        4,
+        "The channel's reader stopped reading while the connection ran out of buffer.",
+        "Find why the application does not read; other channels went on.",
+    )
+    STRANGER_BUDGET = (
+        5,
+        "A connection that had not said Hello used up what a stranger may use.",
+        "If this is a node of yours, see why its Hello does not arrive.",
+    )
+    HANDSHAKE_TIMEOUT = (
+        6,
+        "The QUIC handshake did not finish in time.",
+        "Check the address, and that UDP passes between the two.",
+    )
+    STREAM_REFUSED = (
+        7,
+        "The peer had no room for one more stream.",
+        "Retry; raise the peer's limits if it happens again.",
+    )
+    BUSY = (8, "The peer had no room for one more connection.", "Retry later.")
+    CANCELLED = (9, "The sending task was cancelled.", "Nothing to do, or see that end's log.")
+    IDLE_TIMEOUT = (10, "Nothing was heard within the idle timeout.", "Check the path and the peer.")
+
+    # -- admission: Hello and what follows --
+    NO_CHALLENGE = (
+        16,
+        "The acceptor sent no Challenge within five seconds.",
+        "Is that address a fabric node of this release?",
+    )
+    NO_HELLO = (
+        17,
+        "The dialler sent no Hello within five seconds.",
+        "Is the dialler a fabric node of this release?",
+    )
+    NO_COMMON_VERSION = (
+        18,
+        "The two nodes have no protocol version in common.",
+        "Update the older of the two.",
+    )
+    WRONG_FABRIC = (
+        19,
+        "The node belongs to another fabric.",
+        "Compare fabric_id in both configurations.",
+    )
+    UNKNOWN_KEY = (
+        20,
+        "No node with this key is known here.",
+        "Add the node to [[peers]] with its public_key, then reload.",
+    )
+    BAD_PROOF = (
+        21,
+        "The Hello's signature does not prove its key to this acceptor and challenge.",
+        "Expected of a replayed or forwarded Hello; otherwise update the dialler.",
+    )
+    STALE_INSTANCE = (
+        22,
+        "A newer process of this node is already connected.",
+        "Stop the older process of that node.",
+    )
+    DUPLICATE_IDENTITY = (
+        23,
+        "Two processes use one node key at the same time.",
+        "Stop one, or give it a key of its own.",
+    )
+    DUPLICATE = (
+        24,
+        "Both ends dialled; the other connection was kept.",
+        "Nothing to do.",
+    )
+    REPLACED = (
+        25,
+        "A newer process of the same node took over.",
+        "Nothing to do after a restart.",
+    )
+    PEER_SILENT = (
+        26,
+        "The peer acknowledged nothing for four seconds.",
+        "See whether its process runs and UDP passes.",
+    )
+    MALFORMED_FRAME = (
+        27,
+        "A frame could not be decoded.",
+        "Update the peer; if it is current, report this with both logs.",
+    )
+    UNEXPECTED_FRAME = (
+        28,
+        "A frame came that is not legal at this point.",
+        "Update the peer; if it is current, report this with both logs.",
+    )
+    SHUTTING_DOWN = (29, "The node is shutting down.", "Another instance or a retry will do.")
+    DRAINING = (30, "The node is draining and takes no new work.", "Use another instance.")
+
+    # -- opening a channel --
+    UNKNOWN_SERVICE = (
+        40,
+        "No service of this name is known here.",
+        "Check the spelling; `fabricctl expose` or [services.NAME] makes one.",
+    )
+    NO_INSTANCE = (
+        41,
+        "No connected node offers this service now.",
+        "See `fabricctl nodes`: a node that offers it must be connected.",
+    )
+    NOT_PERMITTED = (
+        42,
+        "This node may not open this service.",
+        "Add a selector for it to the service's open_to, at the offering node and here.",
+    )
+    BACKEND_REFUSED = (
+        43,
+        "The service's backend refused the connection.",
+        "Start the backend, or mend its address in [services.NAME].",
+    )
+    BACKEND_SILENT = (
+        44,
+        "The service's backend did not answer in time.",
+        "See whether the backend hangs; connect_timeout_s bounds the wait.",
+    )
+    DEADLINE = (45, "The deadline passed before the channel was open.", "Retry; see the peer's RTT.")
+    SERVICE_FULL = (
+        46,
+        "The service has as many channels as it may.",
+        "Wait, or raise max_channels of the service.",
+    )
+    NOT_EDGE_EXPOSABLE = (
+        47,
+        "This service may not be opened to clients outside the fabric.",
+        "Set edge_exposable = true for the service, if that is meant.",
+    )
+    CLIENT_NOT_BELIEVED = (
+        48,
+        "A client address came from a node without role ingress.",
+        "Give the node the role ingress, if it is one.",
+    )
+
+    # -- the life of a channel --
+    QUOTA_EXCEEDED = (
+        60,
+        "The channel moved as many bytes as its quota allows.",
+        "Raise quota_bytes of the service or listener.",
+    )
+    IDLE = (61, "The channel moved nothing for its idle timeout.", "Raise idle_timeout_s.")
+    CLIENT_GONE = (62, "The TCP client reset its connection.", "Nothing to do here.")
+    BACKEND_GONE = (63, "The backend reset its connection.", "Read the backend's log.")
+    PEER_LOST = (
+        64,
+        "The connection that carried the channel ended.",
+        "See why the peer went; the next connection is tried anew.",
+    )
+    DRAIN_TIMEOUT = (
+        65,
+        "The channel outlived the drain of its node.",
+        "Raise drain_timeout_s, or let the client reconnect.",
+    )
+    LISTENER_FULL = (
+        66,
+        "The listener has as many connections as it may.",
+        "Raise max_connections of the listener.",
+    )
+    BAD_PROXY_HEADER = (
+        67,
+        "The connection did not start with a valid PROXY header.",
+        "Let the load balancer send PROXY v1 or v2, or set accept_proxy = false.",
+    )

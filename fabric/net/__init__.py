@@ -1,0 +1,1 @@
+"""Sockets and files of keys: moves bytes, makes no policy."""

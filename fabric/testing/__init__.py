@@ -1,0 +1,1 @@
+"""What tests and simulations of a fabric need, shipped as trio ships ``trio.testing``."""

@@ -1,0 +1,1 @@
+"""What runs on nodes: the edge roles, between TCP and fabric channels."""
