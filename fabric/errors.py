@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from fabric.codes import Code
 
 
@@ -33,7 +35,9 @@ class ConfigError(FabricError):
 class RefusedError(FabricError):
     """Somebody said no, with a coded reason: the operator or the caller acts on the remedy."""
 
-    def __init__(self, code: Code, detail: str = "", *, hop: str = "", channel_id: str = "") -> None:
+    def __init__(
+        self, code: Code, detail: str = "", *, hop: str = "", channel_id: str = ""
+    ) -> None:
         what = detail or code.sentence
         where = f" (at {hop})" if hop else ""
         super().__init__(f"{code.label}: {what}{where} Remedy: {code.remedy}")
@@ -46,3 +50,14 @@ class RefusedError(FabricError):
 
 class UnreachableError(FabricError):
     """The environment stands in the way (a path, a peer, a process); retrying may help."""
+
+
+class ChannelBroken(FabricError, trio.BrokenResourceError):
+    """A channel ended by something else than FIN, here or at its other end; :attr:`code` says why.
+
+    What was received before it is not all that was sent.
+    """
+
+    def __init__(self, code: Code, detail: str = "") -> None:
+        super().__init__(f"{code.label}: {detail or code.sentence}")
+        self.code = code
