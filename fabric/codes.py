@@ -29,6 +29,19 @@ class Code(enum.IntEnum):
         """The name as logs, metrics and people write it: lower case."""
         return self.name.lower()
 
+    @classmethod
+    def from_wire(cls, number: int, label: str = "") -> Code:
+        """Return the code that a peer meant, whichever release it runs.
+
+        *label* is the first word of a close reason: it wins, because a close in the first flight
+        cannot carry an application's number. What this release does not know is
+        :attr:`INTERNAL_ERROR`, the only code that promises nothing about retrying.
+        """
+        named = cls.__members__.get(label.upper())
+        if named is not None:
+            return named
+        return cls._value2member_map_.get(number, cls.INTERNAL_ERROR)  # type: ignore[return-value]  # typeshed says Enum
+
     # -- the driver's own, mirrored so that they read alike everywhere --
     DONE = (0, "It ended normally.", "Nothing to do.")
     INTERNAL_ERROR = (1, "The other end met a bug of its own.", "Read that end's log.")
@@ -64,7 +77,11 @@ class Code(enum.IntEnum):
     )
     BUSY = (8, "The peer had no room for one more connection.", "Retry later.")
     CANCELLED = (9, "The sending task was cancelled.", "Nothing to do, or see that end's log.")
-    IDLE_TIMEOUT = (10, "Nothing was heard within the idle timeout.", "Check the path and the peer.")
+    IDLE_TIMEOUT = (
+        10,
+        "Nothing was heard within the idle timeout.",
+        "Check the path and the peer.",
+    )
 
     # -- admission: Hello and what follows --
     NO_CHALLENGE = (
@@ -161,7 +178,11 @@ class Code(enum.IntEnum):
         "The service's backend did not answer in time.",
         "See whether the backend hangs; connect_timeout_s bounds the wait.",
     )
-    DEADLINE = (45, "The deadline passed before the channel was open.", "Retry; see the peer's RTT.")
+    DEADLINE = (
+        45,
+        "The deadline passed before the channel was open.",
+        "Retry; see the peer's RTT.",
+    )
     SERVICE_FULL = (
         46,
         "The service has as many channels as it may.",
