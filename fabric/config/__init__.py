@@ -1,0 +1,31 @@
+"""What one node is told by its operator: read from TOML, checked whole, frozen afterwards."""
+
+from fabric.config.address import HostPort
+from fabric.config.model import (
+    AdminConfig,
+    ListenerConfig,
+    LogConfig,
+    NodeConfig,
+    PeerConfig,
+    QuicConfig,
+    ServiceConfig,
+    admin_socket_path,
+)
+from fabric.config.parse import load_config, parse_config
+from fabric.config.write import render_config, write_node_config
+
+__all__ = [
+    "AdminConfig",
+    "HostPort",
+    "ListenerConfig",
+    "LogConfig",
+    "NodeConfig",
+    "PeerConfig",
+    "QuicConfig",
+    "ServiceConfig",
+    "admin_socket_path",
+    "load_config",
+    "parse_config",
+    "render_config",
+    "write_node_config",
+]

@@ -1,0 +1,270 @@
+"""The kinds of single values that settings take: how each is read, strictly, and written.
+
+TOML's types are taken exactly: no text stands for a number, and a boolean is no integer. A
+reader returns the value or raises :exc:`Wrong` with what is wrong and how to mend it.
+"""
+
+from __future__ import annotations
+
+import grp
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
+
+from fabric.config.address import HostPort
+from fabric.core.access import FORMS, Selector, parse_selector
+from fabric.core.identity import is_valid_key
+
+LONGEST_DURATION = 366 * 86400.0
+"""Seconds. More is a slip of the unit."""
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
+_LONGEST_SHOWN = 60
+
+T = TypeVar("T")
+Items = TypeVar("Items", bound="tuple[Any, ...] | frozenset[Any]")
+
+
+class Wrong(Exception):
+    """One value's mistakes: pairs of the place below the value ("", "[2]") and a sentence."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.mistakes: tuple[tuple[str, str], ...] = (("", f"{what}; {remedy}"),)
+
+    @classmethod
+    def among(cls, mistakes: list[tuple[str, str]]) -> Wrong:
+        """One exception for the *mistakes* of several items."""
+        wrong = cls("some items are wrong", "see each")
+        wrong.mistakes = tuple(mistakes)
+        return wrong
+
+
+@frozen
+class Kind(Generic[T]):
+    """How a TOML value becomes a setting, and back."""
+
+    read: Callable[[object], T]
+    write: Callable[[T], object]
+
+
+def shown(value: object) -> str:
+    """*value* as a mistake quotes it: one line, no longer than a person needs to find it."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a huge number"  # Python refuses to print the largest that TOML can spell
+    text = ascii(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def read_text(value: object) -> str:
+    if type(value) is not str:
+        raise Wrong(f"{shown(value)} is not a string", "put it in quotes")
+    return value
+
+
+def read_name(value: object) -> str:
+    if not _NAME.match(text := read_text(value)):
+        raise Wrong(
+            f"{shown(text)} is no name",
+            "use 1 to 63 letters, digits, '.', '_', '-', the first and last a letter or digit",
+        )
+    return text
+
+
+def read_switch(value: object) -> bool:
+    if type(value) is not bool:
+        raise Wrong(f"{shown(value)} is not true or false", "write true or false, without quotes")
+    return value
+
+
+def read_label(value: object) -> str:
+    text = read_text(value)
+    if not text.isprintable() or len(text) > 255:
+        raise Wrong(f"{shown(text)} is no label value", "use at most 255 printable characters")
+    return text
+
+
+def read_path(value: object) -> Path:
+    text = read_text(value)
+    if not text or "\0" in text:
+        raise Wrong(f"{shown(text)} is no path", "name a file or folder")
+    return Path(text)
+
+
+def read_socket_path(value: object) -> Path | None:
+    return None if value == "" else read_path(value)
+
+
+def read_group(value: object) -> str:
+    """A name of the system's group database, or nothing."""
+    text = read_text(value)
+    try:
+        if text:
+            grp.getgrnam(text)
+    except (KeyError, ValueError):
+        raise Wrong(
+            f"no group {shown(text)} on this machine", "make it with groupadd, or name another"
+        ) from None
+    return text
+
+
+def read_selector(value: object) -> Selector:
+    text = read_text(value)
+    try:
+        return parse_selector(text)
+    except ValueError:
+        raise Wrong(f"{shown(text)} is no selector", f"write {FORMS}") from None
+
+
+def read_public_key(value: object) -> bytes:
+    key = octets(32, "copy it from the peer once more").read(value)
+    if not is_valid_key(key):
+        raise Wrong(
+            f"{shown(value)} is not a valid Ed25519 point",
+            "copy the peer's public key once more; no private key belongs here",
+        )
+    return key
+
+
+def _host_port(value: object, remedy: str) -> HostPort:
+    text = read_text(value)
+    try:
+        return HostPort.parse(text)
+    except ValueError as error:
+        raise Wrong(f"{shown(text)}: {error}", remedy) from None
+
+
+def read_listen(value: object) -> HostPort:
+    """Where to listen: an address, since a name may stand for several; port 0 is legal."""
+    remedy = "write ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080"
+    place = _host_port(value, remedy)
+    if not place.is_address:
+        raise Wrong(f"{shown(value)}: its host is no IP address", remedy)
+    return place
+
+
+def read_target(value: object) -> HostPort:
+    """Where to connect: a name or an address; port 0 leads nowhere."""
+    remedy = "write HOST:PORT, such as 127.0.0.1:8000 or [2001:db8::1]:4433"
+    place = _host_port(value, remedy)
+    if place.port == 0:
+        raise Wrong(f"{shown(value)}: nothing can be reached at port 0", remedy)
+    return place
+
+
+def number(lowest: int, highest: int, unit: str) -> Kind[int]:
+    """A whole number of *unit* from *lowest* to *highest*."""
+
+    def read(value: object) -> int:
+        if type(value) is not int:
+            raise Wrong(f"{shown(value)} is not a whole number", f"write a number of {unit}")
+        if not lowest <= value <= highest:
+            raise Wrong(f"{shown(value)} is out of range", f"choose {lowest} to {highest} {unit}")
+        return value
+
+    return Kind(read, int)
+
+
+def duration(*, zero: str) -> Kind[float]:
+    """Seconds, whole or not. *zero* says what 0 stands for; empty: 0 is refused."""
+
+    def read(value: object) -> float:
+        if type(value) is not int and type(value) is not float:
+            raise Wrong(f"{shown(value)} is not a number", "write a number of seconds")
+        if 0 < value <= LONGEST_DURATION or (zero and value == 0):
+            return float(value)
+        none = f", or 0 for {zero}" if zero else ""
+        raise Wrong(
+            f"{shown(value)} is no duration", f"choose up to {LONGEST_DURATION:.0f} seconds{none}"
+        )
+
+    return Kind(read, _plain_seconds)
+
+
+def _plain_seconds(seconds: float) -> int | float:
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def octets(count: int, remedy: str) -> Kind[bytes]:
+    """Exactly *count* bytes, written as hexadecimal digits."""
+
+    def read(value: object) -> bytes:
+        text = read_text(value)
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * count}}}", text):
+            raise Wrong(
+                f"{shown(text)} is not {count} bytes in {2 * count} hexadecimal digits", remedy
+            )
+        return bytes.fromhex(text)
+
+    return Kind(read, bytes.hex)
+
+
+def choice(*options: str) -> Kind[str]:
+    """One of a few words."""
+
+    def read(value: object) -> str:
+        if (text := read_text(value)) not in options:
+            among = ", ".join(f'"{option}"' for option in options)
+            raise Wrong(f"{shown(text)} is not known here", f"choose among {among}")
+        return text
+
+    return Kind(read, str)
+
+
+def several(item: Kind[T], gather: Callable[[list[T]], Items]) -> Kind[Items]:
+    """A list of *item*, put together by *gather*."""
+
+    def read(value: object) -> Items:
+        if type(value) is not list:
+            raise Wrong(f"{shown(value)} is not a list", "put it in [brackets]")
+        return gather(_read_each([(f"[{i}]", part) for i, part in enumerate(value)], item))
+
+    def write(items: Items) -> object:
+        texts = [item.write(one) for one in items]
+        return texts if isinstance(items, tuple) else sorted(texts, key=str)  # sets: no order
+
+    return Kind(read, write)
+
+
+def read_labels(value: object) -> dict[str, str]:
+    """A table of names to short texts."""
+    if type(value) is not dict:
+        raise Wrong(f"{shown(value)} is not a table", 'write {key = "value"}')
+    names = _read_each([(f".{shown(key)}", key) for key in value], NAME)
+    texts = _read_each([(f".{key}", text) for key, text in value.items()], LABEL)
+    return dict(zip(names, texts, strict=True))
+
+
+def _read_each(parts: list[tuple[str, object]], kind: Kind[T]) -> list[T]:
+    """Read all, or raise one :exc:`Wrong` with the mistakes of each under its own place."""
+    good: list[T] = []
+    mistakes: list[tuple[str, str]] = []
+    for place, part in parts:
+        try:
+            good.append(kind.read(part))
+        except Wrong as wrong:
+            mistakes += [(place + below, sentence) for below, sentence in wrong.mistakes]
+    if mistakes:
+        raise Wrong.among(mistakes)
+    return good
+
+
+NAME = Kind(read_name, str)
+LABEL = Kind(read_label, str)
+LABELS = Kind(read_labels, dict)
+SWITCH = Kind(read_switch, bool)
+PATH = Kind(read_path, str)
+SOCKET_PATH = Kind(read_socket_path, lambda path: "" if path is None else str(path))
+GROUP = Kind(read_group, str)
+LISTEN = Kind(read_listen, str)
+TARGET = Kind(read_target, str)
+PUBLIC_KEY = Kind(read_public_key, bytes.hex)
+NAMES: Kind[frozenset[str]] = several(NAME, frozenset)
+SELECTORS: Kind[tuple[Selector, ...]] = several(Kind(read_selector, str), tuple)

@@ -1,0 +1,65 @@
+"""Small files that survive a crash: written aside, flushed, and only then given their name."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Give *path* the content *data*, whole or not at all, whatever stood there.
+
+    Blocks for the disk, so it is for small and rare writes. Raises :exc:`OSError`.
+    """
+    _place(path, data, mode, os.replace)
+
+
+def create_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """As :func:`replace_file`, but raise :exc:`FileExistsError` where something stands."""
+    _place(path, data, mode, _link)
+
+
+def own_folder(path: Path, *, mode: int = 0o700) -> None:
+    """Make the folder *path*, and its parents, unless it is there already.
+
+    Raises :exc:`PermissionError` where somebody else owns it: among the temporary files,
+    where anybody may take a name first, that would be theirs to fill.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), 0):
+            raise PermissionError(f"{path} is not a folder of this user's") from None
+
+
+def _place(path: Path, data: bytes, mode: int, name: Callable[[str, Path], None]) -> None:
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        name(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+    _flush_folder(path.parent)
+
+
+def _link(aside: str, path: Path) -> None:
+    os.link(aside, path)  # the one way to name a file that fails where the name is taken
+    os.unlink(aside)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
