@@ -74,8 +74,8 @@ def load_key(path: Path) -> NodeKey:
         _refuse(
             path, "there is no such file", "draw a key: (umask 077; openssl rand -hex 32 > FILE)"
         )
-    except (OSError, ValueError) as error:
-        _refuse(path, f"cannot be read ({error})", "name a file that this user can read")
+    except OSError as error:
+        _refuse(path, f"cannot be read ({error.strerror})", "name a file that this user can read")
     if not re.fullmatch(rb"[0-9a-fA-F]{64}\s*", text):
         _refuse(path, "is not 64 hexadecimal digits", "draw a new key, or restore this one")
     return NodeKey.from_seed(bytes.fromhex(text.decode()), file=path)
@@ -104,17 +104,19 @@ def certificate_for(key: NodeKey) -> tuple[bytes, bytes]:
 
 
 def _private_text(path: Path) -> bytes:
-    # O_NONBLOCK: a FIFO in the file's place must not hang the start. The checks are made on
-    # what was opened, so nothing can be swapped between check and read.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
+    # The checks are made on what was opened: nothing can be swapped between check and read.
+    with open(path, "rb", opener=_open_at_once) as file:
+        found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             _refuse(path, "is not a regular file", "name the file that holds the key")
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
             _refuse(path, f"others may use it (mode {mode:04o})", f"chmod 600 {path}")
         return file.read(100)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO in the file's place must not hang a start
 
 
 def _refuse(path: Path, what: str, remedy: str) -> NoReturn:
