@@ -46,8 +46,7 @@ def plain(value: object, depth: int = _DEPTH) -> Plain:
             return f"<{type(value).__name__}>"
 
 
-def _is_flat(value: object) -> bool:
-    return value is None or type(value) in (str, int, bool)
+_FLAT = {str, int, float, bool, type(None)}
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -60,7 +59,7 @@ def to_json(fields: Mapping[str, object]) -> str:
     outside can neither break a line nor hold half a surrogate pair.
     """
     try:
-        if all(map(_is_flat, fields.values())):
+        if _FLAT.issuperset(map(type, fields.values())):
             return _encode(fields)
         return _encode(plain(fields))
     except ValueError:  # NaN or infinity somewhere
