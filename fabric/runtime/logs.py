@@ -25,7 +25,6 @@ from attrs import define, field
 from fabric.config import LogConfig
 from fabric.runtime.plain import Plain, plain, to_json
 
-
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 

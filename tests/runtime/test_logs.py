@@ -11,7 +11,6 @@ from fabric.codes import Code
 from fabric.config import LogConfig
 from fabric.runtime import logs
 
-
 CANARY = b"canary"
 
 
