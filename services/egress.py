@@ -1,0 +1,211 @@
+"""The egress: channels of the services offered here, each carried to a TCP backend."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+import trio
+from attrs import define, field
+
+from fabric.codes import Code
+from fabric.config import HostPort, ServiceConfig
+from fabric.errors import RefusedError
+from fabric.runtime.metrics import Metrics
+from fabric.runtime.refusals import RefusalLog
+from services import live, proxy_protocol, tcp
+from services.lifetime import Lifetime
+from services.live import Live
+from services.splice import SplicedChannel, splice
+
+log = structlog.get_logger()
+
+_OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+
+
+class ServedChannel(SplicedChannel, Protocol):
+    """A channel that was asked for and waits to hear yes or no."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def client(self) -> str | None: ...
+    async def accept(self) -> None: ...
+    async def refuse(self, code: Code) -> None: ...
+
+
+class Server(Protocol):
+    """The part of :class:`fabric.Node` that offers services."""
+
+    async def serve(
+        self,
+        service: str,
+        handler: Callable[[ServedChannel], Awaitable[None]],
+        *,
+        auto_accept: bool = True,
+    ) -> None:
+        """Offer *service* until cancelled; *handler* runs in a task per channel."""
+
+
+@define(eq=False)
+class Egress:
+    """The backends of one node, by the service they answer."""
+
+    _server: Server
+    _nursery: trio.Nursery
+    _refusals: RefusalLog
+    _backends: dict[str, Backend] = field(factory=dict)
+
+    def offer(self, service: ServiceConfig) -> None:
+        """Offer *service*, or set its new settings for channels to come. It has a backend."""
+        backend = self._backends.get(service.name)
+        if backend is not None:
+            backend.service = service
+            return
+        backend = self._backends[service.name] = Backend(service, self._refusals)
+        self._nursery.start_soon(backend.run, self._server)
+
+    def withdraw(self, name: str) -> None:
+        """Offer *name* no longer; its channels run on while the node carries them."""
+        self._backends.pop(name).offering.cancel()
+
+    async def drain(self, within: float) -> int:
+        """Let open channels finish *within* seconds, reset the rest and return their number.
+
+        Refusing new ones is the node's part of draining, and comes first.
+        """
+        return await live.drain([backend.live for backend in self._backends.values()], within)
+
+
+@define(eq=False)
+class Backend:
+    """One service's backend and the channels that are spliced to it now."""
+
+    service: ServiceConfig
+    _refusals: RefusalLog
+    live: Live = field(factory=Live)
+    offering: trio.CancelScope = field(factory=trio.CancelScope)
+
+    async def run(self, server: Server) -> None:
+        with self.offering:
+            await server.serve(self.service.name, self.carry, auto_accept=False)
+
+    async def carry(self, channel: ServedChannel) -> None:
+        """Connect, accept, splice; or refuse with the reason. The whole life of one channel."""
+        service = self.service
+        if len(self.live) >= service.max_channels:
+            await self._refuse(channel, service, RefusedError(Code.SERVICE_FULL))
+            return
+        life = Lifetime(quota_bytes=service.quota_bytes, idle_timeout=service.idle_timeout)
+        self.live.enter(life)
+        try:
+            with life.scope:
+                await self._carry(channel, service, life)
+        finally:
+            self.live.leave(life)
+
+    async def _carry(self, channel: ServedChannel, service: ServiceConfig, life: Lifetime) -> None:
+        try:
+            sock = await connect(service, channel.client)
+        except RefusedError as refused:
+            await self._refuse(channel, service, refused)
+            return
+        with sock:
+            try:
+                await channel.accept()
+            except trio.BrokenResourceError:
+                return  # the opener gave up meanwhile: its log has the reason
+            try:
+                await splice(sock, channel, life, gone=Code.BACKEND_GONE)
+            finally:
+                _log_ended(service, channel, life)
+
+    async def _refuse(
+        self, channel: ServedChannel, service: ServiceConfig, refused: RefusedError
+    ) -> None:
+        self._refusals.refused(
+            "egress.refused",
+            refused.code,
+            trio.current_time(),
+            service=service.name,
+            channel=channel.id,
+            peer=channel.peer,
+            backend=str(service.backend),
+            detail=refused.detail,
+        )
+        await channel.refuse(refused.code)
+
+
+def _log_ended(service: ServiceConfig, channel: ServedChannel, life: Lifetime) -> None:
+    # Seen from the fabric, as in the ingress's line: what one end sent the other received.
+    log.info(
+        "egress.closed",
+        service=service.name,
+        channel=channel.id,
+        peer=channel.peer,
+        client=channel.client,
+        sent_bytes=life.sent_bytes,
+        received_bytes=life.received_bytes,
+        age_s=round(life.age, 3),
+        code=life.code,
+    )
+
+
+@asynccontextmanager
+async def open_egress(
+    server: Server, services: Iterable[ServiceConfig], metrics: Metrics
+) -> AsyncGenerator[Egress]:
+    """Offer every one of *services* that has a backend, for the body of the ``async with``."""
+    async with trio.open_nursery() as nursery:
+        refusals = RefusalLog(metrics)
+        nursery.start_soon(refusals.run)
+        egress = Egress(server, nursery, refusals)
+        for service in services:
+            if service.backend is not None:
+                egress.offer(service)
+        yield egress
+        nursery.cancel_scope.cancel()
+
+
+async def connect(service: ServiceConfig, client: str | None) -> socket.socket:
+    """Connect to the backend and, where configured, tell it who the client is.
+
+    Raises :exc:`RefusedError` with the code that the opener shall hear.
+    """
+    assert service.backend is not None, "only services with a backend are offered here"
+    try:
+        with trio.fail_after(service.connect_timeout):
+            sock = await tcp.connect(service.backend.host, service.backend.port)
+    except trio.TooSlowError:
+        raise RefusedError(Code.BACKEND_SILENT) from None
+    except OSError as error:
+        code = Code.BUSY if error.errno in _OUT_OF_ROOM else Code.BACKEND_REFUSED
+        raise RefusedError(code, str(error)) from error
+    if service.send_proxy:
+        await _introduce(sock, service.send_proxy, client)
+    return sock
+
+
+async def _introduce(sock: socket.socket, version: str, client: str | None) -> None:
+    source = _address_in(client)
+    try:
+        host, port, *_ = sock.getpeername()
+        await tcp.send_all(sock, proxy_protocol.encode(version, source, HostPort(host, port)))
+    except OSError as error:
+        sock.close()
+        raise RefusedError(Code.BACKEND_REFUSED, str(error)) from error
+
+
+def _address_in(client: str | None) -> HostPort | None:
+    # Another node wrote it: what is no address is nobody's, not an error here.
+    try:
+        address = HostPort.parse(client or "")
+    except ValueError:
+        return None
+    return address if address.is_address else None
