@@ -1,0 +1,476 @@
+"""The one module that touches qh3: its QUIC engine, made fit for this driver.
+
+Theory of operation
+===================
+
+qh3 2.1.0 is a packet core in Rust (``QuicConnectionCore``) under a Python facade
+(``QuicConnection``) that also drives TLS. The facade parses every packet for a log that is off,
+hides the credit events and hard-codes 100 streams, so :class:`Engine` subclasses it, builds core
+and TLS half with our parameters, and after the handshake talks to the core alone. Everything
+private that it leans on is named in :data:`PRIVATE_NAMES`, and a test fails when any of it moves.
+
+Three rules of the core shape the code:
+
+* TLS must install keys between the coalesced packets of a datagram, so until the handshake is
+  complete datagrams go one by one through the facade;
+* the core is shown one constant peer address for ever (:data:`PEER`): paths live beneath it;
+* a stranger's bytes can panic it (pyo3's ``PanicException``, a ``BaseException``): callers wrap
+  :meth:`Engine.feed`, :meth:`Engine.poll` and :meth:`Engine.on_timer`, and ask
+  :func:`is_engine_failure` what to do with what they catch.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from qh3 import tls
+from qh3._hazmat import Buffer, QuicConnectionCore, pull_quic_header
+from qh3.quic import events
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection, QuicConnectionState
+from qh3.quic.packet import (
+    encode_quic_retry,
+    pull_quic_transport_parameters,
+    push_quic_transport_parameters,
+)
+from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError
+
+from fabric.trio_quic.routing import CID_BYTES
+from fabric.trio_quic.settings import Identity, Settings
+
+PINNED_VERSION = "2.1.0"
+
+PRIVATE_NAMES = {
+    "QuicConnection": (
+        "_create_core", "_create_tls", "_drain_core", "_drain_tls", "_core", "_tls", "_events",
+        "_state", "_handshake_complete", "_handshake_confirmed", "_close_event", "_set_version",
+        "_configuration", "_is_client", "_version", "_retry_source_connection_id",
+        "_original_destination_connection_id", "_applied_transport_parameters",
+        "_pre_handshake_state_replayed", "_created_local_stream_ids", "host_cid",
+    ),
+    "QuicTlsBridge": ("serialize_transport_parameters", "receive_crypto", "next_traffic_secret"),
+}  # fmt: skip
+"""What the facade and its TLS half must have; read by the test that guards the pin."""
+
+PEER = ("192.0.2.1", 4433)
+"""Shown to the core as the peer's address, always: shown another, it sends a path challenge there."""
+
+SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+"""DER of an Ed25519 SubjectPublicKeyInfo up to its 32 key bytes (RFC 8410, section 4)."""
+
+SERVER_NAME = "node.fabric.invalid"
+"""One constant for all nodes: no identity crosses the wire in clear."""
+
+MAX_UDP_PAYLOAD = 65_527
+"""What we say we can receive. The stock client says 1472, which caps the acceptor's datagrams."""
+
+MAX_UNIDIRECTIONAL = 16
+"""Per connection: the credit stream, a greeting, and room for its user's own."""
+
+ACK_DELAY_EXPONENT = 3
+MAX_ACK_DELAY = 0.025
+UNEXPECTED_MESSAGE = 0x10A
+DECODE_ERROR = 0x132
+
+
+class Sink(Protocol):
+    """Who hears what the engine says; called from within feed and on_timer, never re-entered."""
+
+    def on_handshake_completed(self, peer_key: bytes | None) -> None: ...
+    def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None: ...
+    def on_stream_reset(self, stream_id: int, code: int) -> None: ...
+    def on_stop_sending(self, stream_id: int, code: int) -> None: ...
+    def on_stream_finished(self, stream_id: int) -> None: ...
+    def on_streams_available(self) -> None: ...
+    def on_connection_id(self, cid: bytes, *, issued: bool) -> None: ...
+    def on_ping_acknowledged(self, uid: int) -> None: ...
+    def on_closing(self, code: int, reason: str, *, by_peer: bool, is_transport: bool) -> None: ...
+    def on_terminated(self, code: int, reason: str) -> None: ...
+
+
+def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> QuicConfiguration:
+    """Return what one role of an endpoint shares between all its connections."""
+    made = QuicConfiguration(
+        is_client=dialler,
+        alpn_protocols=[limits.alpn],
+        connection_id_length=CID_BYTES,
+        idle_timeout=limits.idle_timeout,
+        max_datagram_size=limits.max_datagram_bytes,
+        probe_datagram_size=False,
+        max_data=limits.engine_window,
+        max_stream_data=limits.engine_stream_window,
+        verify_mode=ssl.CERT_NONE,  # the certificate is self-signed; the driver pins its key
+        verify_hostname=False,
+        server_name=SERVER_NAME if dialler else None,
+        cipher_suites=[
+            tls.CipherSuite.AES_128_GCM_SHA256,  # fastest here (635 MB/s; ChaCha20 478)
+            tls.CipherSuite.CHACHA20_POLY1305_SHA256,
+        ],
+        signature_algorithms=[tls.SignatureAlgorithm.ED25519],
+        active_connection_id_limit=2,
+    )
+    made.load_cert_chain(identity.certificate_pem, identity.key_pem)
+    return made
+
+
+class _Bridge(QuicTlsBridge):
+    """The TLS half with our transport parameters, which turns a stranger's nonsense into a close."""
+
+    limits: Settings
+
+    def __init__(self, *args: Any, limits: Settings, **options: Any) -> None:  # noqa: ANN401
+        self.limits = limits
+        super().__init__(*args, **options)
+
+    def serialize_transport_parameters(self) -> bytes:
+        stock = super().serialize_transport_parameters()
+        parameters = pull_quic_transport_parameters(Buffer(data=stock))
+        parameters.initial_max_streams_bidi = self.limits.max_streams
+        parameters.initial_max_streams_uni = MAX_UNIDIRECTIONAL
+        parameters.max_udp_payload_size = MAX_UDP_PAYLOAD
+        parameters.max_datagram_frame_size = None  # else: an unbounded event queue for free
+        parameters.google_connection_options = None
+        buffer = Buffer(capacity=2048)
+        push_quic_transport_parameters(buffer, parameters)
+        return buffer.data
+
+    def receive_crypto(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        try:
+            super().receive_crypto(*args, **options)
+        except QuicTlsBridgeError:
+            raise
+        except Exception as exc:  # the parser raises what it likes; the peer gets one answer
+            raise QuicTlsBridgeError(DECODE_ERROR, f"decode error: {type(exc).__name__}") from exc
+
+
+class _SpentBridge:
+    """Stands in for the TLS half after the handshake: any further CRYPTO data closes.
+
+    Sessions tickets and post-handshake authentication are off, so nothing legal can come, and
+    dropping the real one saves 12 kB per idle connection.
+    """
+
+    version = 1
+    remote_transport_parameters = None
+    handshake_complete = True
+    peer_certificate = None
+
+    def receive_crypto(self, *_args: object, **_options: object) -> None:
+        raise QuicTlsBridgeError(UNEXPECTED_MESSAGE, "unexpected message after the handshake")
+
+
+_SPENT = _SpentBridge()
+
+
+class Engine(QuicConnection):
+    """One connection's protocol, no I/O. Owned by a driver connection, its :class:`Sink`."""
+
+    def __init__(
+        self,
+        shared: QuicConfiguration,
+        limits: Settings,
+        sink: Sink,
+        *,
+        reset_token: Callable[[bytes], bytes] | None = None,
+        original_cid: bytes | None = None,
+        retry_cid: bytes | None = None,
+    ) -> None:
+        self._limits = limits
+        self._sink: Sink | None = sink
+        self._reset_token = reset_token
+        super().__init__(
+            configuration=shared,
+            original_destination_connection_id=original_cid,
+            retry_source_connection_id=retry_cid,
+        )
+
+    # -- built with our parameters --
+    def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:  # noqa: ANN401
+        limits, shared = self._limits, self._configuration
+        address_proven = self._is_client or self._retry_source_connection_id is not None
+        self._core = QuicConnectionCore(
+            self._is_client, self._version, ("0.0.0.0", 0), remote_addr,
+            self.host_cid, initial_dcid, address_proven,
+            shared.active_connection_id_limit, shared.max_datagram_size, False,
+            shared.idle_timeout, ACK_DELAY_EXPONENT,
+            0, None,                                   # no DATAGRAM frames, ours and the peer's
+            shared.max_data, 0,                        # connection window; the peer's comes by TLS
+            shared.max_stream_data, 0, 0, 0,           # stream window; the peer's three
+            shared.max_stream_data,                    # reassembly
+            limits.max_streams, MAX_UNIDIRECTIONAL, 0, 0,
+            shared.initial_rtt, MAX_ACK_DELAY, now,
+        )  # fmt: skip
+        self._applied_transport_parameters = None
+        self._pre_handshake_state_replayed = False
+
+    def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
+        token = self._reset_token(self.host_cid) if self._reset_token is not None else None
+        self._tls = _Bridge(
+            self._configuration,
+            limits=self._limits,
+            version=self._version,
+            local_initial_source_connection_id=self.host_cid,
+            remote_initial_source_connection_id=remote_source_cid,
+            original_destination_connection_id=self._original_destination_connection_id,
+            retry_source_connection_id=self._retry_source_connection_id,
+            stateless_reset_token=None if self._is_client else token,
+            version_change_handler=self._set_version,
+        )
+        return self._tls
+
+    # -- bytes and time in --
+    @property
+    def is_established(self) -> bool:
+        """Whether TLS is complete at this end."""
+        return bool(self._handshake_complete)
+
+    def dial(self, now: float) -> None:
+        """Make the first flight; :meth:`poll` returns it."""
+        self.connect(PEER, now)
+
+    def feed(self, buffer: bytes, segment: int, now: float) -> bool:
+        """Take a datagram, or a GRO buffer of equal ones. Return whether any was authentic and new."""
+        if not self._handshake_complete:
+            step = segment or len(buffer)
+            for at in range(0, len(buffer), step):
+                self.receive_datagram(buffer[at : at + step], PEER, now)
+            self._drain_facade()
+            return False
+        core = self._core
+        if segment and segment < len(buffer):
+            report = core.receive_gro_buffer(buffer, segment, PEER, now)
+        else:
+            report = core.receive_datagram(buffer, PEER, now)
+        self._drain_core()
+        return report[2] > 0
+
+    def on_timer(self, now: float) -> None:
+        """Let everything due at *now* happen."""
+        if self._core is not None:
+            self._core.handle_timer(now)
+            self._drain_core()
+            self._drain_facade()
+
+    def poll(self, now: float, limit: int) -> list[bytes]:
+        """Return at most *limit* datagrams to send now, in order."""
+        core = self._core
+        if core is None:
+            return []
+        transmit = core.poll_transmit
+        datagrams: list[bytes] = []
+        while len(datagrams) < limit and (sent := transmit(now)) is not None:
+            datagrams.append(sent[0])
+        return datagrams
+
+    def next_timer(self) -> float | None:
+        """Return when :meth:`on_timer` is due; moves with every feed, poll and send."""
+        timer = None if self._core is None else self._core.get_timer()
+        return None if timer is None else timer[1]
+
+    def kick(self, now: float) -> None:
+        """Let loss detection fire as if it were due: after a hole or a change of path.
+
+        Its backoff doubles without bound (26.7 s after a hole of 50 s); kicked with its own
+        deadline the core sends at once. Never past the idle deadline: that ends the connection.
+        """
+        timer = None if self._core is None else self._core.get_timer()
+        if timer is not None and timer[0] == "loss_detection":
+            self._core.handle_timer(timer[1])
+            self._drain_core()
+
+    # -- streams --
+    def open(self, *, unidirectional: bool = False) -> int:
+        """Return a new stream's id. Raises :exc:`ValueError` past the peer's limit."""
+        if not self._handshake_complete:
+            return self._open_stream(unidirectional)
+        return self._core.open_stream(unidirectional)
+
+    def send(self, stream_id: int, data: bytes | memoryview, *, fin: bool) -> None:
+        """Queue a copy of *data*. Before the handshake is complete the facade keeps it."""
+        if not self._handshake_complete:
+            self.send_stream_data(stream_id, data, fin)
+        else:
+            self._core.send_stream(stream_id, data, fin)
+
+    def unsent(self, stream_id: int) -> int:
+        """Return bytes queued and never sent; what is in flight is the window's concern."""
+        return self._core.get_send_buffer_size(stream_id)
+
+    def unsent_in_all(self) -> int:
+        """Return bytes queued or in flight on the whole connection."""
+        core = self._core
+        return 0 if core is None else core.get_send_buffer_size(None) + core.bytes_in_flight
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Abandon our sending side. A stream already finished is left alone."""
+        _legal(self._core.reset_stream, stream_id, code)
+
+    def stop(self, stream_id: int, code: int) -> None:
+        """Ask the peer to abandon its sending side."""
+        _legal(self._core.stop_sending, stream_id, code)
+
+    # -- the connection --
+    def ping(self, uid: int) -> None:
+        """Send a PING; the sink hears ``on_ping_acknowledged(uid)``."""
+        self._core.send_ping(uid)
+
+    def update_keys(self) -> None:
+        """Move to the next key phase, when the handshake is confirmed; else do nothing."""
+        if self._handshake_confirmed:
+            _legal(self._core.request_key_update)
+
+    def end(self, code: int, reason: str) -> None:
+        """Close as the application. What is unsent is thrown away; :meth:`poll` has the last word."""
+        if self._core is not None and self._close_event is None:
+            self.close(code, None, reason)
+
+    def release(self) -> None:
+        """Cut the cycles with sink and TLS half, so that a closed connection's memory goes at once."""
+        self._sink = None
+        self._tls = _SPENT
+
+    @property
+    def pto_count(self) -> int:
+        return self._core.pto_count
+
+    @property
+    def rtt(self) -> float | None:
+        """Smoothed round trip in seconds, or ``None`` before the first sample."""
+        return None if self._core is None else self._core.smoothed_rtt
+
+    # -- events out --
+    def _drain_core(self) -> None:
+        core, sink = self._core, self._sink
+        if sink is None:
+            return
+        take = core.next_event
+        while (event := take()) is not None:
+            kind = event[0]
+            if kind == "stream_data":
+                sink.on_stream_data(event[1], event[2], event[3])
+            else:
+                _HANDLERS.get(kind, _ignore)(self, sink, event)
+
+    def _drain_facade(self) -> None:
+        """Pass on what only the facade knows: the handshake, and "no common version"."""
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, events.HandshakeCompleted):
+                self._established()
+            elif isinstance(event, events.ConnectionTerminated) and self._sink is not None:
+                self._sink.on_closing(
+                    event.error_code, event.reason_phrase, by_peer=True, is_transport=True
+                )
+                self._sink.on_terminated(event.error_code, event.reason_phrase)
+
+    def _established(self) -> None:
+        certificate = self.get_peercert()
+        key = None if certificate is None else raw_key(bytes(certificate.public_key()))
+        if not self._is_client:
+            self._tls = _SPENT
+        if self._sink is not None:
+            self._sink.on_handshake_completed(key)
+
+    def _on_crypto(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        try:
+            self._tls.receive_crypto(
+                tls.Epoch(event[1]), event[3], event[2], version=self._core.version
+            )
+            self._drain_tls()
+        except QuicTlsBridgeError as exc:
+            code, reason = exc.error_code, exc.reason_phrase
+            self._core.close(code, int(exc.frame_type), reason.encode())
+            self._close_event = events.ConnectionTerminated(code, exc.frame_type, reason)
+            sink.on_closing(code, reason, by_peer=False, is_transport=True)
+        if self._handshake_complete:
+            self._drain_facade()
+
+    def _on_handshake_done(self, _sink: Sink, _event: tuple[Any, ...]) -> None:
+        self._handshake_confirmed = True
+        self._core.handshake_confirmed()
+        self._tls = _SPENT
+
+    def _on_finished(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        self._created_local_stream_ids.discard(event[1])
+        sink.on_stream_finished(event[1])
+
+    def _on_peer_closed(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        _kind, _application, code, frame, reason = event
+        text = reason.decode("utf8", "replace")
+        self._close_event = events.ConnectionTerminated(code, frame, text)
+        sink.on_closing(code, text, by_peer=True, is_transport=not _application)
+
+    def _on_protocol_error(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        _kind, code, frame, reason = event[:4]
+        self._close_event = events.ConnectionTerminated(code, frame, str(reason))
+        sink.on_closing(code, str(reason), by_peer=False, is_transport=True)
+
+    def _on_terminated(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        code, frame, reason = event[1], event[2], event[3].decode("utf8", "replace")
+        self._state = QuicConnectionState.TERMINATED
+        self._close_event = events.ConnectionTerminated(code, frame, reason)
+        sink.on_terminated(code, reason)
+
+
+def _ignore(_engine: Engine, _sink: Sink, _event: tuple[Any, ...]) -> None:
+    """For what the driver has no use for: peer_blocked, datagram, new_token, credit of streams."""
+
+
+_HANDLERS: dict[str, Callable[[Engine, Sink, tuple[Any, ...]], None]] = {
+    "crypto_data": Engine._on_crypto,
+    "stream_reset": lambda _engine, sink, event: sink.on_stream_reset(event[1], event[2]),
+    "stop_sending": lambda _engine, sink, event: sink.on_stop_sending(event[1], event[2]),
+    "stream_finished": Engine._on_finished,
+    "streams_available": lambda _engine, sink, _event: sink.on_streams_available(),
+    "handshake_done": Engine._on_handshake_done,
+    "connection_id_issued": lambda _e, sink, event: sink.on_connection_id(event[1], issued=True),
+    "connection_id_retired": lambda _e, sink, event: sink.on_connection_id(event[1], issued=False),
+    "ping_acknowledged": lambda _engine, sink, event: sink.on_ping_acknowledged(event[1]),
+    "peer_closed": Engine._on_peer_closed,
+    "protocol_error": Engine._on_protocol_error,
+    "connection_terminated": Engine._on_terminated,
+}
+
+
+def _legal(call: Callable[..., None], *args: int) -> None:
+    # The core refuses what came too late (a reset after everything was acknowledged): no fault.
+    try:
+        call(*args)
+    except (ValueError, RuntimeError):
+        pass
+
+
+def raw_key(spki: bytes) -> bytes | None:
+    """Return the 32 bytes of an Ed25519 SubjectPublicKeyInfo, or ``None`` for any other key."""
+    if len(spki) == len(SPKI_PREFIX) + 32 and spki.startswith(SPKI_PREFIX):
+        return spki[len(SPKI_PREFIX) :]
+    return None
+
+
+def is_engine_failure(exc: BaseException) -> bool:
+    """Return whether *exc* is the engine's to answer for: an exception, or a panic of its Rust part.
+
+    ``KeyboardInterrupt``, ``trio.Cancelled`` and their like are not.
+    """
+    return isinstance(exc, Exception) or type(exc).__name__ == "PanicException"
+
+
+def retry_packet(*, client_cid: bytes, new_cid: bytes, original_cid: bytes, token: bytes) -> bytes:
+    """Return a Retry (RFC 9000, 17.2.5): "come back with this token, by this connection ID"."""
+    return encode_quic_retry(1, new_cid, client_cid, original_cid, token)
+
+
+def initial_header(datagram: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Return (destination CID, source CID, token) of an Initial, or ``None`` for nonsense."""
+    try:
+        header = pull_quic_header(datagram, 0, CID_BYTES)
+    except ValueError:
+        return None
+    return header[3], header[4], header[5]
+
+
+def new_cid() -> bytes:
+    return os.urandom(CID_BYTES)

@@ -1,0 +1,549 @@
+"""One QUIC connection: its streams, its credit, its end.
+
+Theory of operation
+===================
+
+The engine (:mod:`._native`) decides what the protocol does; a connection is its sink and turns
+events into wake-ups of tasks. It owns no task: the endpoint's pump feeds it and flushes it, and
+an application's call that produces bytes flushes at once, unless the pump has just woken several
+tasks whose bytes are better sent together (see :meth:`Endpoint.touch`).
+
+A connection ends once, by :meth:`Connection._fail`, whoever began it; from then on every stream
+raises the same :exc:`ConnectionClosed`, while the engine may still repeat its close packet until
+``on_terminated``, when the endpoint forgets it.
+
+Stream ids of the peer are accepted once: the engine forgets streams it finished long ago, and a
+late frame would bring one back to life. What is known is the highest id seen, and which ids below
+it have not come yet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from fabric.trio_quic import codes
+from fabric.trio_quic._native import Engine
+from fabric.trio_quic.credit import SHORT_PATH, GrantReader, encode_grant
+from fabric.trio_quic.errors import ConnectionClosed
+from fabric.trio_quic.settings import Settings
+from fabric.trio_quic.stream import Stream
+
+if TYPE_CHECKING:
+    from fabric.trio_quic.endpoint import Endpoint
+    from fabric.trio_quic.udp import SockAddr
+
+CREDIT_KIND = 0
+"""First byte of the credit stream; its user's unidirectional streams take 1 to 63."""
+
+MAX_KIND = 63
+
+UNIDIRECTIONAL = 2
+ACCEPTOR = 1
+"""Bits of a stream id (RFC 9000, 2.1)."""
+
+APPLICATION_ERROR = 0x0C
+"""What an application code becomes in a packet that a stranger could read (RFC 9000, 10.2.3)."""
+
+STRANGER_UNIDIRECTIONAL = 2
+"""A stranger may open the credit stream and one more."""
+
+HANDSHAKE_BYTES = 8 * 1024
+"""What handshake packets and acknowledgements may add to a stranger's payload."""
+
+
+class Connection:
+    """Made by :meth:`Endpoint.connect` and :meth:`Endpoint.accept`; whoever got it must close it.
+
+    An accepted one is a stranger's until :meth:`admit`: it may use one bidirectional stream and
+    ``Settings.stranger_bytes`` within ``Settings.handshake_timeout``, or it is closed.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, peer: SockAddr, *, is_dialler: bool, pin: bytes | None = None
+    ) -> None:
+        self.endpoint = endpoint
+        self.limits: Settings = endpoint.settings
+        self.is_dialler = is_dialler
+        self.peer = peer
+        """Where packets go now: a socket address, changed only by authentic packets."""
+        self.peer_key: bytes | None = None
+        """The acceptor's raw Ed25519 key as proved in TLS; ``None`` on the acceptor itself."""
+        self.admitted = is_dialler
+        self.closed: ConnectionClosed | None = None
+        self.engine: Engine
+        self.streams: dict[int, Stream] = {}
+        self.crowded: set[Stream] = set()
+        """Streams whose sender waits for the buffer to drain."""
+        self.unread = 0
+        self.promised = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.last_heard = trio.current_time()
+        """When the last authentic packet came, by trio's clock."""
+        self.established = trio.Event()
+        self.terminated = trio.Event()
+        self._over = trio.Event()
+        # for the endpoint alone
+        self.cids: set[bytes] = set()
+        self.dirty = False
+        self.armed_at = math.inf
+        self.handshaking = False
+        self.counted_as_stranger = False
+        self.known_address = False
+        self.stranger_address = self.remote_address
+        self.allowance: int | None = None
+        """Bytes that may go to an address not yet validated; ``None`` once it is."""
+        self._pin = pin
+        self._accepted: deque[Stream] = deque()
+        self._accepted_unidirectional: deque[tuple[int, Stream]] = deque()
+        self._arrivals = trio.lowlevel.ParkingLot()
+        self._slots = trio.lowlevel.ParkingLot()
+        self._progress = trio.lowlevel.ParkingLot()
+        self._highest = {False: -1, True: -1}
+        self._skipped: set[int] = set()
+        self._peer_credit: int | None = None
+        self._grants_in = GrantReader()
+        self._credit_stream: int | None = None
+        self._grants_out: list[bytes] = []
+        self._pings: dict[int, tuple[float, trio.Event]] = {}
+        self._ping_ids = itertools.count(1)
+        self._path_ping = 0
+        self._packets_under_key = 0
+        # a dialler's own deadline is the one that connect() was given
+        self._deadline = (
+            math.inf if is_dialler else self.last_heard + self.limits.handshake_timeout
+        )
+
+    def __repr__(self) -> str:
+        role = "dialler" if self.is_dialler else "acceptor"
+        return f"<Connection {role} to {self.remote_address} {self.closed or 'open'}>"
+
+    # -- what is seen of it --
+    @property
+    def remote_address(self) -> tuple[str, int]:
+        return self.peer[0], self.peer[1]
+
+    @property
+    def rtt(self) -> float | None:
+        """Smoothed round trip in seconds."""
+        return self.engine.rtt
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the round trip asks for larger stream windows."""
+        rtt = self.engine.rtt
+        return rtt is not None and rtt > SHORT_PATH
+
+    @property
+    def stream_count(self) -> int:
+        """Streams not finished in both directions, the driver's own left out."""
+        return len(self.streams)
+
+    # -- life --
+    def admit(self) -> None:
+        """Lift the stranger's budget: the endpoint's user knows who this is."""
+        if not self.admitted:
+            self.admitted = True
+            self._deadline = self._next_keepalive()
+            self.endpoint.stranger_settled(self)
+
+    def close(self, code: int = codes.DONE, reason: str = "") -> None:
+        """Close at once; what is unsent is thrown away. Later calls do nothing."""
+        if self.closed is not None:
+            return
+        if not self.established.is_set() and (label := codes.LABELS.get(code)):
+            reason = f"{label} {reason}".rstrip()
+        self._fail(ConnectionClosed(code, reason, by_peer=False))
+        self.engine.end(code, reason)
+        self.touch()
+
+    async def aclose(
+        self, code: int = codes.DONE, reason: str = "", *, flush_within: float = 1.0
+    ) -> None:
+        """Wait at most *flush_within* seconds until everything sent is acknowledged, then close."""
+        with trio.move_on_after(flush_within):
+            while self.closed is None and self.engine.unsent_in_all():
+                self.touch()
+                await self._progress.park()
+        self.close(code, reason)
+        await trio.lowlevel.checkpoint()
+
+    async def wait_closed(self) -> ConnectionClosed:
+        """Wait until the connection is over, and return why."""
+        await self._over.wait()
+        assert self.closed is not None
+        return self.closed
+
+    async def ping(self) -> float:
+        """Return the time until the peer acknowledged a packet sent now, in seconds."""
+        self._check_open()
+        uid, started = next(self._ping_ids), trio.current_time()
+        answered = trio.Event()
+        self._pings[uid] = (started, answered)
+        self.engine.ping(uid)
+        self.touch()
+        try:
+            await answered.wait()
+        finally:
+            self._pings.pop(uid, None)
+        self._check_open()
+        return trio.current_time() - started
+
+    # -- streams --
+    async def open_stream(self) -> Stream:
+        """Open a bidirectional stream; waits while the peer's limit of streams is reached."""
+        while True:
+            stream = self.open_stream_nowait()
+            if stream is not None:
+                await trio.lowlevel.checkpoint()
+                return stream
+            await self._slots.park()
+
+    def open_stream_nowait(self) -> Stream | None:
+        """Open a bidirectional stream, or return ``None`` while the peer's limit is reached."""
+        self._check_open()
+        try:
+            stream_id = self.engine.open()
+        except ValueError:
+            return None
+        stream = self.streams[stream_id] = Stream(self, stream_id)
+        return stream
+
+    def open_unidirectional(self, kind: int, data: bytes = b"", *, fin: bool = False) -> Stream:
+        """Open a stream that only sends; *kind* (1-63) tells the peer what it is.
+
+        On an acceptor this may be called before the handshake: *data* then travels with its first
+        flight. Raises :exc:`ValueError` past the peer's limit.
+        """
+        self._check_open()
+        if not 1 <= kind <= MAX_KIND:
+            raise ValueError(f"kind must be 1-{MAX_KIND}, not {kind}")
+        stream = self._open_one_way(kind)
+        if data or fin:
+            stream.send_nowait(data, fin=fin)
+        return stream
+
+    async def accept_stream(self) -> Stream:
+        """Wait for a stream that the peer opened. Raises :exc:`ConnectionClosed`."""
+        await self._wait_arrival(self._accepted)
+        return self._accepted.popleft()
+
+    async def accept_unidirectional(self) -> tuple[int, Stream]:
+        """Wait for a one-way stream of the peer's; return its kind and the stream to read."""
+        await self._wait_arrival(self._accepted_unidirectional)
+        return self._accepted_unidirectional.popleft()
+
+    # -- for streams --
+    def hand_over(
+        self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool
+    ) -> None:
+        self.engine.send(stream_id, data, fin=fin)
+        self.touch()
+
+    def unsent_room(self, stream_id: int) -> int:
+        return self.limits.unsent_high - self.engine.unsent(stream_id)
+
+    def grant(self, stream_id: int, consumed: int, limit: int) -> None:
+        self._grants_out.append(encode_grant(stream_id, consumed, limit))
+        self.touch()
+
+    def abandon(self, stream_id: int, code: int) -> None:
+        if self.closed is None:
+            self.engine.reset(stream_id, code)
+            self.touch()
+
+    def refuse(self, stream_id: int, code: int) -> None:
+        if self.closed is None:
+            self.engine.stop(stream_id, code)
+            self.touch()
+
+    def relieve(self) -> None:
+        """Reset the streams that went unread the longest until the guard holds again."""
+        waiting = sorted(
+            (stream for stream in self.streams.values() if stream.unread),
+            key=lambda stream: stream.read_at,
+        )
+        for stream in waiting:
+            if self.unread <= self.limits.guard_bytes:
+                return
+            stream.cut_off(codes.READER_STALLED)
+
+    def touch(self) -> None:
+        """Have what is queued sent: now, or with the others' in the pump's next pass."""
+        if not self.dirty:
+            self.endpoint.touch(self)
+
+    def woke(self) -> None:
+        self.endpoint.woken += 1
+
+    # -- for the endpoint --
+    def became_stranger(self, address: tuple[str, int], *, known: bool) -> None:
+        """Remember under which address this one is counted, wherever it moves later."""
+        self.handshaking = self.counted_as_stranger = True
+        self.stranger_address, self.known_address = address, known
+
+    def feed(self, buffer: bytes, segment: int, now: float) -> bool:
+        """Take what the socket read; return whether the engine found it authentic and new."""
+        self.bytes_received += len(buffer)
+        fresh = self.engine.feed(buffer, segment, now)
+        if not self.admitted:
+            self._charge_stranger()
+        if fresh or not self.established.is_set():
+            self.last_heard = now
+            if self.engine.pto_count > 1:
+                self.engine.kick(now)
+        if self._progress:
+            self._progress.unpark_all()
+        return fresh
+
+    def poll(self, now: float, limit: int) -> list[bytes]:
+        """Return datagrams to send to :attr:`peer` now."""
+        self._write_grants()
+        if self.allowance is not None:
+            limit = min(limit, self.allowance // self.limits.max_datagram_bytes)
+        datagrams = self.engine.poll(now, limit)
+        if datagrams:
+            self._count_sent(datagrams)
+        return datagrams
+
+    def flushed(self) -> None:
+        """Wake the senders for whose streams the buffer has drained."""
+        if self.crowded:
+            high = self.limits.unsent_high
+            for stream in list(self.crowded):
+                stream.wake_if_roomy(high)
+
+    def next_timer(self) -> float:
+        """Return when :meth:`on_timer` is due."""
+        engine = self.engine.next_timer()
+        return self._deadline if engine is None else min(engine, self._deadline)
+
+    def on_timer(self, now: float) -> None:
+        if now >= self._deadline:
+            self._on_deadline(now)
+        self.engine.on_timer(now)
+        self._progress.unpark_all()
+
+    def adopt(self, peer: SockAddr, size: int, now: float) -> None:
+        """Send to *peer* from now on: at most 3 times *size* bytes until it has acknowledged one."""
+        self.peer = peer
+        self.allowance = 3 * size
+        self._path_ping = next(self._ping_ids)
+        self.engine.ping(self._path_ping)
+        self.engine.kick(now)
+
+    def fail_engine(self, exc: BaseException) -> None:
+        """The engine broke: nothing can be sent any more, everyone here is told."""
+        self._fail(
+            ConnectionClosed(codes.INTERNAL_ERROR, f"engine failed: {exc!r}", by_peer=False)
+        )
+        self.terminated.set()
+
+    # -- the engine's sink --
+    def on_handshake_completed(self, peer_key: bytes | None) -> None:
+        self.peer_key = peer_key
+        if self._pin is not None and peer_key != self._pin:
+            self.close(codes.PIN_MISMATCH, "the acceptor's key is not the pinned one")
+            return
+        if self.is_dialler:
+            self._deadline = self._next_keepalive()
+        self.established.set()
+        self.endpoint.handshake_ended(self)
+        if self._accepted or self._accepted_unidirectional:
+            self._arrivals.unpark_all()
+
+    def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.on_data(data, fin)
+        elif stream_id == self._peer_credit:
+            self._on_grants(data, fin)
+        elif self._is_peers(stream_id) and self.closed is None and self._first_sight(stream_id):
+            self._arrived(stream_id, data, fin)
+
+    def on_stream_reset(self, stream_id: int, code: int) -> None:
+        if stream_id == self._peer_credit:
+            self.close(codes.FLOW_CONTROL, "credit stream was reset")
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.on_reset(code)
+        elif self._is_peers(stream_id):
+            self._first_sight(stream_id)  # reset before any data: never shown, never to come again
+
+    def on_stop_sending(self, stream_id: int, code: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.on_stopped(code)
+
+    def on_stream_finished(self, stream_id: int) -> None:
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            self.crowded.discard(stream)
+
+    def on_streams_available(self) -> None:
+        self._slots.unpark_all()
+
+    def on_connection_id(self, cid: bytes, *, issued: bool) -> None:
+        self.endpoint.route(self, cid, issued=issued)
+
+    def on_ping_acknowledged(self, uid: int) -> None:
+        if uid == self._path_ping:
+            self.allowance = None
+        waiting = self._pings.get(uid)
+        if waiting is not None:
+            waiting[1].set()
+
+    def on_closing(self, code: int, reason: str, *, by_peer: bool, is_transport: bool) -> None:
+        if is_transport and code == APPLICATION_ERROR:
+            code, is_transport = codes.by_label(reason, code), False
+        self._fail(ConnectionClosed(code, reason, by_peer=by_peer, is_transport=is_transport))
+
+    def on_terminated(self, code: int, reason: str) -> None:
+        if self.closed is None:
+            silent = trio.current_time() - self.last_heard >= self.limits.idle_timeout / 2
+            ended = codes.IDLE_TIMEOUT if silent and not reason else code
+            self._fail(ConnectionClosed(ended, reason or "idle timeout", by_peer=False))
+        self.terminated.set()
+        self.endpoint.forget(self)
+
+    # -- inside --
+    def _check_open(self) -> None:
+        if self.closed is not None:
+            raise self.closed.with_traceback(None)
+
+    async def _wait_arrival(self, queue: deque[Any]) -> None:
+        if queue:
+            await trio.lowlevel.checkpoint()
+        while not queue:
+            self._check_open()
+            await self._arrivals.park()
+
+    def _fail(self, error: ConnectionClosed) -> None:
+        if self.closed is not None:
+            return
+        self.closed = error
+        self._deadline = math.inf
+        for stream in list(self.streams.values()):
+            stream.on_connection_closed(error)
+        for stream in (*self._accepted, *(s for _kind, s in self._accepted_unidirectional)):
+            stream.on_connection_closed(error)
+        for _started, answered in self._pings.values():
+            answered.set()
+        self.established.set()
+        self._over.set()
+        for lot in (self._arrivals, self._slots, self._progress):
+            lot.unpark_all()
+        self.endpoint.handshake_ended(self)
+        self.endpoint.stranger_settled(self)
+
+    def _is_peers(self, stream_id: int) -> bool:
+        return (stream_id & ACCEPTOR != 0) == self.is_dialler
+
+    def _first_sight(self, stream_id: int) -> bool:
+        one_way = stream_id & UNIDIRECTIONAL != 0
+        highest = self._highest[one_way]
+        if highest < 0:
+            highest = (stream_id & 3) - 4
+        if stream_id > highest:
+            self._skipped.update(range(highest + 4, stream_id, 4))
+            self._highest[one_way] = stream_id
+            return True
+        if stream_id in self._skipped:
+            self._skipped.discard(stream_id)
+            return True
+        return False
+
+    def _arrived(self, stream_id: int, data: bytes, fin: bool) -> None:
+        if stream_id & UNIDIRECTIONAL:
+            self._arrived_one_way(stream_id, data, fin)
+            return
+        if not self.admitted and self.limits.stranger_bytes and self._highest[False] >= 4:
+            self.close(codes.STRANGER_BUDGET, "a second stream before Hello")
+            return
+        stream = Stream(self, stream_id)
+        if len(self._accepted) >= self.limits.accept_backlog:
+            stream.abort(codes.STREAM_REFUSED)
+            return
+        self.streams[stream_id] = stream
+        self._accepted.append(stream)
+        stream.on_data(data, fin)
+        self._arrivals.unpark_all()
+        self.woke()
+
+    def _arrived_one_way(self, stream_id: int, data: bytes, fin: bool) -> None:
+        kind = data[0] if data else MAX_KIND + 1
+        if kind == CREDIT_KIND and self._peer_credit is None:
+            self._peer_credit = stream_id
+            self._on_grants(data[1:], fin)
+            return
+        full = len(self._accepted_unidirectional) >= STRANGER_UNIDIRECTIONAL
+        if kind == CREDIT_KIND or kind > MAX_KIND or full:
+            self.refuse(stream_id, codes.STREAM_REFUSED)
+            return
+        stream = self.streams[stream_id] = Stream(self, stream_id)
+        stream.on_data(data[1:], fin)
+        self._accepted_unidirectional.append((kind, stream))
+        self._arrivals.unpark_all()
+
+    def _on_grants(self, data: bytes, fin: bool) -> None:
+        if fin:
+            self.close(codes.FLOW_CONTROL, "credit stream was finished")
+            return
+        for stream_id, consumed, limit in self._grants_in.receive(data):
+            if limit < consumed:
+                self.close(codes.FLOW_CONTROL, "a limit below what was consumed")
+                return
+            stream = self.streams.get(stream_id)
+            if stream is not None:
+                stream.on_grant(limit)
+
+    def _write_grants(self) -> None:
+        if not self._grants_out or self.closed is not None:
+            return
+        grants = b"".join(self._grants_out)
+        self._grants_out.clear()
+        if self._credit_stream is None:
+            self._credit_stream = self.engine.open(unidirectional=True)
+            grants = bytes([CREDIT_KIND]) + grants
+        self.engine.send(self._credit_stream, grants, fin=False)
+
+    def _open_one_way(self, kind: int) -> Stream:
+        stream_id = self.engine.open(unidirectional=True)
+        self.engine.send(stream_id, bytes([kind]), fin=False)
+        stream = self.streams[stream_id] = Stream(self, stream_id)
+        return stream
+
+    def _charge_stranger(self) -> None:
+        allowed = self.limits.stranger_bytes
+        if allowed and self.bytes_received > allowed + HANDSHAKE_BYTES:
+            self.close(codes.STRANGER_BUDGET, "too many bytes before Hello")
+
+    def _count_sent(self, datagrams: list[bytes]) -> None:
+        size = sum(map(len, datagrams))
+        self.bytes_sent += size
+        if self.allowance is not None:
+            self.allowance -= size
+        self._packets_under_key += len(datagrams)
+        if self._packets_under_key >= self.limits.packets_per_key:
+            self._packets_under_key = 0
+            self.engine.update_keys()
+
+    def _on_deadline(self, now: float) -> None:
+        if not self.admitted:
+            self.close(codes.HANDSHAKE_TIMEOUT, "not admitted in time")
+        elif self.established.is_set() and self.limits.keepalive:
+            if now - self.last_heard >= self.limits.keepalive:
+                self.engine.ping(next(self._ping_ids))
+                self._deadline = now + self.limits.keepalive
+            else:
+                self._deadline = self._next_keepalive()
+        else:
+            self._deadline = math.inf
+
+    def _next_keepalive(self) -> float:
+        return self.last_heard + self.limits.keepalive if self.limits.keepalive else math.inf

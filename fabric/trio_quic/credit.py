@@ -1,0 +1,93 @@
+"""Stream credit: how much a peer may send on a stream, decided by its reader's progress.
+
+Theory of operation
+===================
+
+The engine renews its own flow control when an event is *taken*, whether or not the application
+has read, so it cannot hold back a sender whose reader stalls. The two drivers therefore keep
+credit of their own. A fresh stream may carry :data:`INITIAL_CREDIT` bytes. As its reader
+consumes, the receiving driver writes *grants* on a unidirectional stream of kind 0::
+
+    grant = stream id, consumed, limit      (three varints, absolute; consumed and limit never fall)
+
+and the sender stops at the limit. A grant is due when less than half of the window is left. The
+window starts at the initial credit and doubles each time its reader has kept up (nothing unread
+when the grant is due), up to a ceiling. What is promised beyond the initial credit is summed over
+the connection's streams; a window may take an eighth of what is left under the guard, so the
+first readers get all they ask for and many slow ones share, while a reader that keeps up never
+falls below :data:`FLOOR`.
+"""
+
+from __future__ import annotations
+
+from fabric.trio_quic.settings import INITIAL_CREDIT, Settings
+
+FLOOR = 2 * INITIAL_CREDIT
+"""Smallest window of a reader that keeps up, however little is left under the guard."""
+
+SHORT_PATH = 0.005
+"""Round trips up to this many seconds need no more than 1 MiB in flight per stream."""
+
+
+def next_window(window: int, *, kept_up: bool, promised: int, far: bool, limits: Settings) -> int:
+    """Return the window for the next grant.
+
+    *promised* is the connection's sum beyond the initial credits, this stream's own left out.
+    """
+    if not kept_up:
+        return window
+    ceiling = limits.max_stream_credit_far if far else limits.max_stream_credit
+    share = max(FLOOR, (limits.guard_bytes - promised) // 8)
+    return max(INITIAL_CREDIT, min(2 * window, ceiling, share))
+
+
+def encode_varint(value: int) -> bytes:
+    """Encode as RFC 9000 section 16 does; *value* is below 2**62."""
+    if value < 1 << 6:
+        return value.to_bytes(1, "big")
+    if value < 1 << 14:
+        return (value | 1 << 14).to_bytes(2, "big")
+    if value < 1 << 30:
+        return (value | 2 << 30).to_bytes(4, "big")
+    return (value | 3 << 62).to_bytes(8, "big")
+
+
+def decode_varint(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+    """Return (value, index after it), or ``None`` when *data* ends too soon."""
+    if at >= len(data):
+        return None
+    size = 1 << (data[at] >> 6)
+    if at + size > len(data):
+        return None
+    return int.from_bytes(data[at : at + size], "big") & ((1 << (8 * size - 2)) - 1), at + size
+
+
+def encode_grant(stream_id: int, consumed: int, limit: int) -> bytes:
+    """One grant, to be appended to the credit stream."""
+    return encode_varint(stream_id) + encode_varint(consumed) + encode_varint(limit)
+
+
+class GrantReader:
+    """Collects the bytes of a credit stream into whole grants; keeps at most one partial grant."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def receive(self, data: bytes) -> list[tuple[int, int, int]]:
+        """Return the grants completed by *data* as (stream id, consumed, limit)."""
+        data = self._rest + data
+        grants: list[tuple[int, int, int]] = []
+        at = 0
+        while True:
+            numbers: list[int] = []
+            end = at
+            while len(numbers) < 3 and (step := decode_varint(data, end)) is not None:
+                numbers.append(step[0])
+                end = step[1]
+            if len(numbers) < 3:
+                self._rest = data[at:]
+                return grants
+            grants.append((numbers[0], numbers[1], numbers[2]))
+            at = end

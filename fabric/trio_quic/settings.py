@@ -1,0 +1,100 @@
+"""What a user of the driver may choose, each default with its reason."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import ge, le
+
+MIB = 1 << 20
+KIB = 1 << 10
+
+INITIAL_CREDIT = 64 * KIB
+"""Bytes a peer may send on a fresh stream, fixed by the protocol: both ends must agree on it."""
+
+
+@frozen(repr=False)
+class Identity:
+    """A self-signed Ed25519 certificate and its key, both PEM. The pin is the key, never the rest."""
+
+    certificate_pem: bytes
+    key_pem: bytes
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Sizes in bytes, times in seconds. Measured at 1452 bytes on loopback unless said otherwise."""
+
+    alpn: str = "fabric/1"
+    """A peer that speaks another protocol is refused by TLS (0x178 or 0x128)."""
+
+    max_datagram_bytes: int = field(default=1200, validator=[ge(1200), le(9000)])
+    """UDP payload, for the life of a connection. 1200 passes everywhere; 1452 is a fifth faster on
+    loopback but must fit *every* path, relays included: the engine cannot shrink it later."""
+
+    idle_timeout: float = field(default=30.0, validator=ge(1.0))
+    """Both ends' minimum counts. Lower finds a dead peer sooner and needs more keepalives."""
+
+    keepalive: float = field(default=10.0, validator=ge(0.0))
+    """A ping is sent after this long without a packet from the peer; 0 turns it off."""
+
+    handshake_timeout: float = 5.0
+    """How long a stranger may take from its first packet to :meth:`Connection.admit`."""
+
+    max_streams: int = 65_536
+    """Concurrent streams each way. Memory per idle one: a few kB with its reading task."""
+
+    accept_backlog: int = 4096
+    """Streams waiting for ``accept_stream``; one more is refused by reset. Bounds a peer's flood."""
+
+    accept_connections: int = 256
+    """Connections waiting for ``accept``; one more is closed as busy."""
+
+    max_stream_credit: int = MIB
+    """Ceiling of a stream's window on short paths (256 KiB 444, 512 KiB 569, 1 MiB 635, 2 MiB 656
+    MB/s): what a reader that stalls may leave in memory."""
+
+    max_stream_credit_far: int = 4 * MIB
+    """The same where the round trip is over 5 ms: a stream's rate is at most window / RTT."""
+
+    guard_bytes: int = 32 * MIB
+    """Promised beyond :data:`INITIAL_CREDIT`, and unread, per connection. Past it the stream that
+    has been unread the longest is reset: slow readers pay, never the connection."""
+
+    engine_stream_window: int = 4 * MIB
+    """The engine's own window per stream. Must never be the one that binds."""
+
+    engine_window: int = 16 * MIB
+    """The engine's own window per connection; bounds what one pass can put into its event queue."""
+
+    unsent_high: int = 256 * KIB
+    """``send_all`` waits above this many unsent bytes, and goes on at half of it."""
+
+    packets_per_key: int = 1 << 22
+    """A key update is asked for after so many packets: half of AES-GCM's limit (RFC 9001, 6.6)."""
+
+    retry_above: int = 50
+    """Handshakes in flight, above which strangers are answered by Retry; 0 turns Retry off."""
+
+    retry_rate: int = 100
+    """First packets a second, above which strangers are answered by Retry."""
+
+    stranger_cap: int = 256
+    """Connections not yet admitted; 0 turns the cap off. One costs about 40 kB."""
+
+    stranger_cap_per_prefix: int = 8
+    """The same per /32 (IPv4) or /64 (IPv6); loopback is exempt."""
+
+    stranger_cap_known: int = 64
+    """Room kept apart for addresses that ``Endpoint.exempt`` names."""
+
+    stranger_bytes: int = 16 * KIB
+    """Stream payload of a stranger until admitted; one more closes it. 0 turns the budget off."""
+
+    buffers_per_pass: int = 16
+    """Reads per wake-up (1: 463, 4: 590, 16: 635, 64: 620 MB/s); also bounds a pass's length."""
+
+    datagrams_per_flush: int = 128
+    """Sends per connection and pass (44: 499, 64: 629, 128: 635, 256: 633 MB/s)."""
+
+    socket_buffer_bytes: int = 4 * MIB
+    """Asked of the kernel, which clips it to ``net.core.rmem_max`` unless we may force it."""
