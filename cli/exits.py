@@ -1,0 +1,93 @@
+"""How every command ends: yes, no, usage, unreachable; told to a person or to a script."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import cyclopts
+
+from fabric.errors import ConfigError, UnreachableError
+
+Json: TypeAlias = dict[str, Any]
+"""A JSON object as an admin socket gives it: the one loosely typed thing in this package."""
+
+
+class Exit(enum.IntEnum):
+    """Exit codes shared by every command."""
+
+    YES = 0
+    NO = 1
+    USAGE = 2
+    UNREACHABLE = 3
+
+
+INTERRUPTED = 128 + 2
+"""Exit code of a command ended by ^C, as shells count SIGINT."""
+
+
+class CommandError(Exception):
+    """A command's answer is no. The operator acts on :attr:`remedy`."""
+
+    exit = Exit.NO
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.remedy = remedy
+
+    def document(self) -> Json:
+        """The same as data: what ``--json`` prints instead of an answer."""
+        return {"error": {"code": self.code, "message": self.message, "remedy": self.remedy}}
+
+
+class UsageError(CommandError):
+    """The command line itself cannot be meant."""
+
+    exit = Exit.USAGE
+
+
+class NotReachedError(CommandError, UnreachableError):
+    """Nobody answered: no local fabric, no process, no socket."""
+
+    exit = Exit.UNREACHABLE
+
+
+def finish(app: cyclopts.App, arguments: Sequence[str] | None = None) -> int:
+    """Run *app* over *arguments* (default: the process's) and return the exit code.
+
+    The process boundary of each operator command: whatever a command refuses is printed here,
+    on stderr for people and on stdout as JSON where ``--json`` was asked for.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        answer = app(given, exit_on_error=False, result_action="return_value", backend="trio")
+    except cyclopts.CycloptsError:
+        return Exit.USAGE  # cyclopts has printed the mistake
+    except CommandError as error:
+        return report(error, as_json="--json" in given)
+    except ConfigError as error:
+        mistake = CommandError("config_mistakes", str(error), "Mend the file named above.")
+        return report(mistake, as_json="--json" in given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BaseExceptionGroup as group:  # a nursery wraps the ^C that ends a command
+        if group.split(KeyboardInterrupt)[1] is None:
+            return INTERRUPTED
+        raise
+    return answer if isinstance(answer, int) else Exit.YES
+
+
+def report(error: CommandError, *, as_json: bool) -> int:
+    """Print why a command says no; return its exit code."""
+    if as_json:
+        print(json.dumps(error.document(), indent=2))
+    else:
+        print(f"{error.code}: {error.message}", file=sys.stderr)
+        if error.remedy:
+            print(f"  remedy: {error.remedy}", file=sys.stderr)
+    return error.exit

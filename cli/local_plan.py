@@ -1,0 +1,99 @@
+"""What the local fabric consists of, as data: its nodes, and the configuration of each. Pure.
+
+Names, areas and roles are those of a small real fleet: two data centres, a node overseas that
+stands beside the service, and an edge where clients come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from cli.local_ports import LOOPBACK
+
+SERVICE = "demo"
+OFFERING_NODE = "usa-los-1"
+"""The node that stands beside the demo backend."""
+EDGE_NODE = "edge-1"
+"""The node whose listener clients of the demo come in by."""
+BACKEND = "backend"
+"""The demo's HTTP server: a process of the local fabric, and no node."""
+
+OPEN_TO = ("role:ingress", "node:home-1")
+"""Who may open the demo. test-1 is left out, to show what a refusal looks like."""
+
+DRAIN_TIMEOUT = 10
+"""Seconds a node of the local fabric lets its channels finish in: a person waits for `down`."""
+
+
+@frozen
+class PlannedNode:
+    """One node: who it is, and the module of the program that runs it."""
+
+    name: str
+    area: str
+    roles: tuple[str, ...]
+    program: str = "cli.fabricd"
+
+
+FLEET = (
+    PlannedNode("home-1", "home", ("control-api", "update-store", "ingress")),
+    PlannedNode("test-1", "test", ("control-api", "relay")),
+    PlannedNode(OFFERING_NODE, "usa", ("relay", "ingress", "egress", "update-cache")),
+    PlannedNode(EDGE_NODE, "home", ("ingress",), program="cli.fabric_ingress"),
+)
+
+
+@frozen
+class Ports:
+    """Every port of the local fabric, on loopback; kept in ``fabric.toml`` across runs."""
+
+    ingress: int
+    backend: int
+    quic: Mapping[str, int]
+    """UDP port of each node, by name."""
+
+
+def configuration(
+    node: PlannedNode, *, fabric_id: str, ports: Ports, public_keys: Mapping[str, str]
+) -> dict[str, Any]:
+    """The TOML document of *node*; *public_keys* holds every node's, in hex."""
+    document: dict[str, Any] = {
+        "node": {
+            "name": node.name,
+            "fabric_id": fabric_id,
+            "area": node.area,
+            "roles": list(node.roles),
+            "drain_timeout_s": DRAIN_TIMEOUT,
+        },
+        "quic": {"listen": f"{LOOPBACK}:{ports.quic[node.name]}"},
+        "log": {"format": "json"},
+        "peers": [
+            _peer(peer, ports, public_keys[peer.name]) for peer in FLEET if peer is not node
+        ],
+        "services": {SERVICE: _demo(node, ports)},
+    }
+    if node.name == EDGE_NODE:
+        door = {"listen": f"{LOOPBACK}:{ports.ingress}", "service": SERVICE}
+        document["listeners"] = [door]
+    return document
+
+
+def _peer(peer: PlannedNode, ports: Ports, public_key: str) -> dict[str, Any]:
+    return {
+        "name": peer.name,
+        "public_key": public_key,
+        "address": f"{LOOPBACK}:{ports.quic[peer.name]}",
+        "area": peer.area,
+        "roles": list(peer.roles),
+        "offers": [SERVICE] if peer.name == OFFERING_NODE else [],
+    }
+
+
+def _demo(node: PlannedNode, ports: Ports) -> dict[str, Any]:
+    service: dict[str, Any] = {"open_to": list(OPEN_TO), "edge_exposable": True}
+    if node.name == OFFERING_NODE:
+        service["backend"] = f"{LOOPBACK}:{ports.backend}"
+    return service

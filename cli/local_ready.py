@@ -1,0 +1,104 @@
+"""Waiting for a local fabric: every node ready and connected, or the first reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeAlias
+
+import trio
+from attrs import define, field
+
+from cli.client import AdminClient, open_admin
+from cli.exits import CommandError, NotReachedError
+from cli.local import LocalFabric
+from cli.local_logs import last_lines
+from cli.local_plan import BACKEND
+from cli.local_process import Process, wait_ended
+
+READY_WITHIN = 30.0
+"""Seconds for all nodes to be ready and connected; two cores need about three."""
+
+POLL = 0.05
+"""Seconds between looks at a node that starts."""
+
+LOG_LINES = 8
+"""Last lines shown of a process that failed."""
+
+Tell: TypeAlias = Callable[[str], None]
+"""Takes a line of progress for a person."""
+
+
+async def wait_ready(
+    fabric: LocalFabric, processes: Mapping[str, Process], tell: Tell
+) -> Mapping[str, float]:
+    """Return how many seconds each node took.
+
+    Raises :exc:`CommandError`, with the end of its log, for a process that ended or a node that
+    was not ready within :data:`READY_WITHIN`.
+    """
+    starting = _Starting(fabric, processes, tell)
+    with trio.move_on_after(READY_WITHIN):
+        await starting.run()
+    if starting.ended:
+        raise _failure(fabric, starting.ended[0], "ended while it started")
+    if late := [name for name in starting.nodes if name not in starting.ready_after]:
+        raise _failure(fabric, late[0], f"was not ready within {READY_WITHIN:g} s")
+    return starting.ready_after
+
+
+def _failure(fabric: LocalFabric, name: str, what: str) -> CommandError:
+    lines = "\n".join(f"    {line.text}" for line in last_lines(fabric, name, LOG_LINES))
+    log = fabric.log_file(name)
+    return CommandError(
+        "not_ready",
+        f"{name} {what}. Its log ends:\n{lines or '    (it is empty)'}",
+        f"Mend what the log says (all of it: {log}), then run `fabricctl up` again.",
+    )
+
+
+@define
+class _Starting:
+    fabric: LocalFabric
+    processes: Mapping[str, Process]
+    tell: Tell
+    ready_after: dict[str, float] = field(factory=dict)
+    ended: list[str] = field(factory=list)
+
+    @property
+    def nodes(self) -> list[str]:
+        return [name for name in self.processes if name != BACKEND]
+
+    async def run(self) -> None:
+        """Return once all nodes are ready or one process has ended."""
+        async with trio.open_nursery() as nursery:
+            for name, process in self.processes.items():
+                nursery.start_soon(self._watch, name, process, nursery.cancel_scope)
+            async with trio.open_nursery() as waiting:
+                for name in self.nodes:
+                    waiting.start_soon(self._until_ready, name)
+            nursery.cancel_scope.cancel()
+
+    async def _watch(self, name: str, process: Process, give_up: trio.CancelScope) -> None:
+        await wait_ended(process)
+        self.ended.append(name)
+        give_up.cancel()
+
+    async def _until_ready(self, name: str) -> None:
+        began = trio.current_time()
+        async with open_admin(self.fabric.socket(name), name=name) as admin:
+            while not await _is_ready(admin, self.nodes):  # noqa: ASYNC110 - another process
+                await trio.sleep(POLL)
+        took = round(trio.current_time() - began, 2)
+        self.ready_after[name] = took
+        self.tell(f"{name:11} ready after {took:.1f} s")
+
+
+async def _is_ready(admin: AdminClient, nodes: Collection[str]) -> bool:
+    """Whether the node can be used and is connected to every peer among *nodes*."""
+    try:
+        if not await admin.ready():
+            return False
+        peers = (await admin.snapshot())["peers"]
+    except NotReachedError:
+        return False  # its socket is not there yet
+    return all(peer["state"] == "connected" for peer in peers if peer["name"] in nodes)

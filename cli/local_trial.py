@@ -1,0 +1,126 @@
+"""One real HTTP request through the local fabric, and the way that it took."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Sequence
+
+import trio
+from attrs import frozen
+
+from cli.client import open_admin
+from cli.exits import CommandError, Json, NotReachedError
+from cli.local import LocalFabric
+from cli.local_logs import lines_since, position
+from cli.local_plan import EDGE_NODE, OFFERING_NODE, SERVICE, Ports
+from cli.local_ports import LOOPBACK
+from cli.units import byte_count, milliseconds
+
+REQUEST_TIMEOUT = 5.0
+"""Seconds for the request, and again for the log line that tells how it went."""
+
+
+@frozen
+class Journey:
+    """What one request did on its way. Bytes are those of TCP, headers included."""
+
+    client: str
+    url: str
+    status: int
+    took_ms: float
+    sent_bytes: int | None
+    received_bytes: int | None
+    channel: str | None
+    """None where the ingress logged no end of the connection in time."""
+    path: str | None
+    rtt_ms: float | None
+    backend: str
+
+
+@frozen
+class _Answer:
+    client: str
+    status: int
+    took: float
+
+
+async def travel(fabric: LocalFabric, ports: Ports) -> Journey:
+    """Send GET / through the ingress. Raise :exc:`CommandError` unless the answer is a 200."""
+    before = position(fabric, EDGE_NODE)
+    url = f"http://{LOOPBACK}:{ports.ingress}/"
+    answer = await trio.to_thread.run_sync(_request, ports.ingress, abandon_on_cancel=True)
+    if answer.status != http.client.OK:
+        raise CommandError(
+            "request_failed",
+            f"GET {url} was answered {answer.status}.",
+            f"Read {fabric.log_file(EDGE_NODE)} and {fabric.log_file(OFFERING_NODE)}.",
+        )
+    closed = await _closed_line(fabric, before, answer.client)
+    peer = await _peer(fabric)
+    return Journey(
+        client=answer.client,
+        url=url,
+        status=answer.status,
+        took_ms=round(answer.took * 1000, 3),
+        sent_bytes=closed.get("sent_bytes"),
+        received_bytes=closed.get("received_bytes"),
+        channel=closed.get("channel"),
+        path=peer.get("path"),
+        rtt_ms=peer.get("rtt_ms"),
+        backend=f"{LOOPBACK}:{ports.backend}",
+    )
+
+
+def _request(port: int) -> _Answer:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REQUEST_TIMEOUT)
+    started = time.perf_counter()
+    try:
+        connection.connect()
+        host, own_port = connection.sock.getsockname()
+        connection.request("GET", "/", headers={"Connection": "close"})
+        response = connection.getresponse()
+        response.read()
+        return _Answer(f"{host}:{own_port}", response.status, time.perf_counter() - started)
+    except (OSError, http.client.HTTPException) as error:
+        raise NotReachedError(
+            "request_failed",
+            f"GET http://{LOOPBACK}:{port}/ failed: {error}.",
+            "See `fabricctl status`, and the code in the log of edge-1.",
+        ) from error
+    finally:
+        connection.close()
+
+
+async def _closed_line(fabric: LocalFabric, since: int, client: str) -> Json:
+    """What the ingress wrote at the end of *client*'s connection; empty if nothing in time."""
+    with trio.move_on_after(REQUEST_TIMEOUT):
+        while True:
+            for line in lines_since(fabric, EDGE_NODE, since):
+                if line.facts.get("client") == client and "channel" in line.facts:
+                    return line.facts
+            await trio.sleep(0.02)  # a file tells nobody that it grew
+    return {}
+
+
+async def _peer(fabric: LocalFabric) -> Json:
+    async with open_admin(fabric.socket(EDGE_NODE), name=EDGE_NODE) as admin:
+        peers = (await admin.snapshot())["peers"]
+    return next((peer for peer in peers if peer["name"] == OFFERING_NODE), {})
+
+
+def told(journey: Journey) -> Sequence[str]:
+    """The journey as lines for a person, one per hop."""
+    moved = f"{byte_count(journey.sent_bytes)} up, {byte_count(journey.received_bytes)} down"
+    channel = f"channel {journey.channel}" if journey.channel else "channel not logged yet"
+    quic = (journey.path or "").removeprefix("direct ") or "?"
+    return (
+        f"GET {journey.url} -> {journey.status} in {milliseconds(journey.took_ms)}, {moved}",
+        f"  client     {journey.client}",
+        f"  | TCP      {journey.url.removeprefix('http://').rstrip('/')}",
+        f"  {EDGE_NODE:10} listener of service {SERVICE}",
+        f"  | QUIC     {quic}, rtt {milliseconds(journey.rtt_ms)}, {channel}",
+        f"  {OFFERING_NODE:10} offers {SERVICE}",
+        f"  | TCP      {journey.backend}",
+        "  backend    HTTP server",
+    )

@@ -1,0 +1,22 @@
+"""An answer printed: as JSON for a script, as text for a person."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+
+from rich.console import Console, RenderableType
+
+from cli.exits import Json
+
+_UNLIMITED = 10_000
+"""Width of a pipe: whoever reads it wants whole lines, not a terminal's."""
+
+
+def show(document: Json, text: RenderableType, *, json: bool) -> None:
+    """Print *document* if *json*, else *text*: the one answer of a command."""
+    if json:
+        print(jsonlib.dumps(document, indent=2))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
+        console.print(text)
