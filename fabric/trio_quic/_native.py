@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from qh3 import tls
@@ -56,7 +57,7 @@ PRIVATE_NAMES = {
 """What the facade and its TLS half must have; read by the test that guards the pin."""
 
 PEER = ("192.0.2.1", 4433)
-"""Shown to the core as the peer's address, always: shown another, it sends a path challenge there."""
+"""The peer's address as the core sees it, always: shown another, it sends a path challenge."""
 
 SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 """DER of an Ed25519 SubjectPublicKeyInfo up to its 32 key bytes (RFC 8410, section 4)."""
@@ -66,6 +67,9 @@ SERVER_NAME = "node.fabric.invalid"
 
 MAX_UDP_PAYLOAD = 65_527
 """What we say we can receive. The stock client says 1472, which caps the acceptor's datagrams."""
+
+ACTIVE_CIDS = 2
+"""Connection IDs kept per connection: one in use, one spare."""
 
 MAX_UNIDIRECTIONAL = 16
 """Per connection: the credit stream, a greeting, and room for its user's own."""
@@ -110,14 +114,14 @@ def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> Qui
             tls.CipherSuite.CHACHA20_POLY1305_SHA256,
         ],
         signature_algorithms=[tls.SignatureAlgorithm.ED25519],
-        active_connection_id_limit=2,
+        active_connection_id_limit=ACTIVE_CIDS,
     )
     made.load_cert_chain(identity.certificate_pem, identity.key_pem)
     return made
 
 
 class _Bridge(QuicTlsBridge):
-    """The TLS half with our transport parameters, which turns a stranger's nonsense into a close."""
+    """The TLS half with our transport parameters; a stranger's nonsense ends as a close."""
 
     limits: Settings
 
@@ -168,6 +172,11 @@ _SPENT = _SpentBridge()
 class Engine(QuicConnection):
     """One connection's protocol, no I/O. Owned by a driver connection, its :class:`Sink`."""
 
+    _core: (
+        Any  # untyped on purpose: the facade says "or None" of what is there once dialled or fed
+    )
+    _tls: Any
+
     def __init__(
         self,
         shared: QuicConfiguration,
@@ -190,11 +199,12 @@ class Engine(QuicConnection):
     # -- built with our parameters --
     def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:  # noqa: ANN401
         limits, shared = self._limits, self._configuration
+        assert self._version is not None  # set by connect() and by the first Initial
         address_proven = self._is_client or self._retry_source_connection_id is not None
         self._core = QuicConnectionCore(
             self._is_client, self._version, ("0.0.0.0", 0), remote_addr,
             self.host_cid, initial_dcid, address_proven,
-            shared.active_connection_id_limit, shared.max_datagram_size, False,
+            ACTIVE_CIDS, shared.max_datagram_size, False,
             shared.idle_timeout, ACK_DELAY_EXPONENT,
             0, None,                                   # no DATAGRAM frames, ours and the peer's
             shared.max_data, 0,                        # connection window; the peer's comes by TLS
@@ -232,7 +242,7 @@ class Engine(QuicConnection):
         self.connect(PEER, now)
 
     def feed(self, buffer: bytes, segment: int, now: float) -> bool:
-        """Take a datagram, or a GRO buffer of equal ones. Return whether any was authentic and new."""
+        """Take a datagram, or a GRO buffer of equal ones; tell whether any was authentic and new."""
         if not self._handshake_complete:
             step = segment or len(buffer)
             for at in range(0, len(buffer), step):
@@ -288,7 +298,7 @@ class Engine(QuicConnection):
             return self._open_stream(unidirectional)
         return self._core.open_stream(unidirectional)
 
-    def send(self, stream_id: int, data: bytes | memoryview, *, fin: bool) -> None:
+    def send(self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool) -> None:
         """Queue a copy of *data*. Before the handshake is complete the facade keeps it."""
         if not self._handshake_complete:
             self.send_stream_data(stream_id, data, fin)
@@ -323,12 +333,12 @@ class Engine(QuicConnection):
             _legal(self._core.request_key_update)
 
     def end(self, code: int, reason: str) -> None:
-        """Close as the application. What is unsent is thrown away; :meth:`poll` has the last word."""
+        """Close as the application. Unsent bytes are thrown away; :meth:`poll` has the last word."""
         if self._core is not None and self._close_event is None:
             self.close(code, None, reason)
 
     def release(self) -> None:
-        """Cut the cycles with sink and TLS half, so that a closed connection's memory goes at once."""
+        """Cut the cycles with sink and TLS half: a closed connection's memory goes at once."""
         self._sink = None
         self._tls = _SPENT
 
@@ -437,10 +447,8 @@ _HANDLERS: dict[str, Callable[[Engine, Sink, tuple[Any, ...]], None]] = {
 
 def _legal(call: Callable[..., None], *args: int) -> None:
     # The core refuses what came too late (a reset after everything was acknowledged): no fault.
-    try:
+    with suppress(ValueError, RuntimeError):
         call(*args)
-    except (ValueError, RuntimeError):
-        pass
 
 
 def raw_key(spki: bytes) -> bytes | None:
@@ -451,7 +459,7 @@ def raw_key(spki: bytes) -> bytes | None:
 
 
 def is_engine_failure(exc: BaseException) -> bool:
-    """Return whether *exc* is the engine's to answer for: an exception, or a panic of its Rust part.
+    """Return whether *exc* is the engine's to answer for: an exception, or a panic in Rust.
 
     ``KeyboardInterrupt``, ``trio.Cancelled`` and their like are not.
     """

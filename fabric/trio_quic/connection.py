@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
@@ -41,6 +41,9 @@ CREDIT_KIND = 0
 """First byte of the credit stream; its user's unidirectional streams take 1 to 63."""
 
 MAX_KIND = 63
+
+TimerEntry: TypeAlias = "list[Any]"
+"""[due, ticket, connection or ``None`` once it counts no more]: one heap entry of the endpoint."""
 
 UNIDIRECTIONAL = 2
 ACCEPTOR = 1
@@ -91,7 +94,7 @@ class Connection:
         # for the endpoint alone
         self.cids: set[bytes] = set()
         self.dirty = False
-        self.armed_at = math.inf
+        self.entry: TimerEntry | None = None
         self.handshaking = False
         self.counted_as_stranger = False
         self.known_address = False
@@ -165,7 +168,7 @@ class Connection:
     async def aclose(
         self, code: int = codes.DONE, reason: str = "", *, flush_within: float = 1.0
     ) -> None:
-        """Wait at most *flush_within* seconds until everything sent is acknowledged, then close."""
+        """Wait, at most *flush_within* seconds, until all is acknowledged; then close."""
         with trio.move_on_after(flush_within):
             while self.closed is None and self.engine.unsent_in_all():
                 self.touch()
@@ -330,7 +333,7 @@ class Connection:
         self._progress.unpark_all()
 
     def adopt(self, peer: SockAddr, size: int, now: float) -> None:
-        """Send to *peer* from now on: at most 3 times *size* bytes until it has acknowledged one."""
+        """Send to *peer* from now on, at most 3 times *size* bytes until it acknowledges one."""
         self.peer = peer
         self.allowance = 3 * size
         self._path_ping = next(self._ping_ids)
@@ -414,7 +417,7 @@ class Connection:
     # -- inside --
     def _check_open(self) -> None:
         if self.closed is not None:
-            raise self.closed.with_traceback(None)
+            raise self.closed.again()
 
     async def _wait_arrival(self, queue: deque[Any]) -> None:
         if queue:

@@ -8,7 +8,7 @@ has read, so it cannot hold back a sender whose reader stalls. The two drivers t
 credit of their own. A fresh stream may carry :data:`INITIAL_CREDIT` bytes. As its reader
 consumes, the receiving driver writes *grants* on a unidirectional stream of kind 0::
 
-    grant = stream id, consumed, limit      (three varints, absolute; consumed and limit never fall)
+    grant = stream id, consumed, limit    (three varints, absolute; neither number ever falls)
 
 and the sender stops at the limit. A grant is due when less than half of the window is left. The
 window starts at the initial credit and doubles each time its reader has kept up (nothing unread

@@ -42,7 +42,7 @@ from fabric.trio_quic._native import (
     new_cid,
     retry_packet,
 )
-from fabric.trio_quic.connection import Connection
+from fabric.trio_quic.connection import Connection, TimerEntry
 from fabric.trio_quic.errors import HandshakeTimeout
 from fabric.trio_quic.settings import Identity, Settings
 from fabric.trio_quic.strangers import Strangers, Verdict
@@ -109,7 +109,7 @@ class Endpoint:
         self._strangers = Strangers(settings)
         self._connections: set[Connection] = set()
         self._routes: dict[bytes, Connection] = {}
-        self._heap: list[tuple[float, int, Connection]] = []
+        self._heap: list[TimerEntry] = []
         self._ticket = 0
         self._dirty: list[Connection] = []
         self._scope: trio.CancelScope | None = None
@@ -160,7 +160,7 @@ class Endpoint:
             self._give_up(connection)
             raise
         if connection.closed is not None:
-            raise connection.closed.with_traceback(None)
+            raise connection.closed.again()
         if not connection.established.is_set():
             self._give_up(connection)
             raise HandshakeTimeout(
@@ -214,7 +214,7 @@ class Endpoint:
         for cid in connection.cids:
             self._routes.pop(cid, None)
         connection.cids.clear()
-        connection.armed_at = math.inf
+        _disarm(connection)
         self._connections.discard(connection)
         connection.engine.release()
 
@@ -301,10 +301,10 @@ class Endpoint:
     def _fire_timers(self, now: float) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            at, _ticket, connection = heapq.heappop(heap)
-            if connection.armed_at != at:
+            connection = heapq.heappop(heap)[2]
+            if connection is None:
                 continue
-            connection.armed_at = math.inf
+            connection.entry = None
             if connection.next_timer() <= now:
                 self._tick(connection, now)
             else:
@@ -356,13 +356,15 @@ class Endpoint:
         self._wake()
 
     def _arm(self, connection: Connection) -> None:
-        at = connection.next_timer()
-        if at < connection.armed_at:
-            connection.armed_at = at
-            self._ticket += 1
-            heapq.heappush(self._heap, (at, self._ticket, connection))
-            if self._scope is not None and at < self._scope.deadline:
-                self._scope.deadline = at
+        at, entry = connection.next_timer(), connection.entry
+        if (entry is not None and entry[0] <= at) or at == math.inf:
+            return
+        _disarm(connection)
+        self._ticket += 1
+        connection.entry = [at, self._ticket, connection]
+        heapq.heappush(self._heap, connection.entry)
+        if self._scope is not None and at < self._scope.deadline:
+            self._scope.deadline = at
 
     # -- strangers --
     def _stranger(self, datagram: bytes, source: SockAddr, now: float) -> Connection | None:
@@ -469,6 +471,13 @@ class Endpoint:
             connection.close(code, reason)
             if connection.dirty:
                 self._flush(connection)
+
+
+def _disarm(connection: Connection) -> None:
+    # The entry stays in the heap until due, up to the idle timeout: it must not hold memory.
+    if connection.entry is not None:
+        connection.entry[2] = None
+        connection.entry = None
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import trio
 
 
@@ -11,6 +13,17 @@ class QuicError(trio.BrokenResourceError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+    def again(self) -> Self:
+        """Return a new instance that says the same.
+
+        An end is kept and raised many times; raised itself, it would gather tracebacks and hold
+        the frames of everyone it ever reached.
+        """
+        fresh = self.__new__(type(self))
+        fresh.__dict__.update(self.__dict__)
+        fresh.args = self.args
+        return fresh
 
 
 class StreamReset(QuicError):

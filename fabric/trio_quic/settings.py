@@ -14,7 +14,7 @@ INITIAL_CREDIT = 64 * KIB
 
 @frozen(repr=False)
 class Identity:
-    """A self-signed Ed25519 certificate and its key, both PEM. The pin is the key, never the rest."""
+    """A self-signed Ed25519 certificate and its key, both PEM. Only the key is ever pinned."""
 
     certificate_pem: bytes
     key_pem: bytes
@@ -22,7 +22,7 @@ class Identity:
 
 @frozen(kw_only=True)
 class Settings:
-    """Sizes in bytes, times in seconds. Measured at 1452 bytes on loopback unless said otherwise."""
+    """Sizes in bytes, times in seconds. Measured at 1452 bytes on loopback if not said otherwise."""
 
     alpn: str = "fabric/1"
     """A peer that speaks another protocol is refused by TLS (0x178 or 0x128)."""
@@ -44,7 +44,7 @@ class Settings:
     """Concurrent streams each way. Memory per idle one: a few kB with its reading task."""
 
     accept_backlog: int = 4096
-    """Streams waiting for ``accept_stream``; one more is refused by reset. Bounds a peer's flood."""
+    """Streams waiting for ``accept_stream``; one more is refused by reset: bounds a flood."""
 
     accept_connections: int = 256
     """Connections waiting for ``accept``; one more is closed as busy."""
@@ -64,7 +64,7 @@ class Settings:
     """The engine's own window per stream. Must never be the one that binds."""
 
     engine_window: int = 16 * MIB
-    """The engine's own window per connection; bounds what one pass can put into its event queue."""
+    """The engine's own window per connection; bounds what a pass can put into its event queue."""
 
     unsent_high: int = 256 * KIB
     """``send_all`` waits above this many unsent bytes, and goes on at half of it."""

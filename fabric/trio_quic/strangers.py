@@ -17,6 +17,8 @@ from fabric.trio_quic.tokens import pack_address
 
 
 class Verdict(enum.Enum):
+    """What a first packet gets."""
+
     ACCEPT = "accept"
     RETRY = "retry"
     DROP = "drop"

@@ -71,7 +71,7 @@ class Stream(trio.abc.HalfCloseableStream):
         await self._send(data, fin=False)
 
     async def send_all_eof(self, data: bytes | bytearray | memoryview) -> None:
-        """Send *data* and the end of the stream together: one datagram where two calls take two."""
+        """Send *data* and the stream's end together: one datagram where two calls take two."""
         await self._send(data, fin=True)
 
     async def send_eof(self) -> None:
@@ -206,8 +206,10 @@ class Stream(trio.abc.HalfCloseableStream):
         )
         self._promise = self._window - INITIAL_CREDIT
         connection.promised += self._promise
-        self._granted = self._consumed + self._window
-        connection.grant(self.id, self._consumed, self._granted)
+        limit = self._consumed + self._window
+        if limit > self._granted:  # what was promised stays promised, should the window shrink
+            self._granted = limit
+            connection.grant(self.id, self._consumed, limit)
 
     async def _park_reader(self) -> None:
         self._reader = trio.lowlevel.current_task()
@@ -227,7 +229,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._connection.abandon(self.id, code)
 
     def stop(self, code: int) -> None:
-        """Read no further: what is unread is dropped, the peer's sender gets :exc:`StreamStopped`."""
+        """Read no further: unread bytes are dropped, the peer's sender gets StreamStopped."""
         if self._receive_error is None:
             finished = self._fin_received
             self._end_receiving(_CLOSED)
@@ -319,7 +321,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._wake_sender()
 
     def wake_if_roomy(self, high: int) -> bool:
-        """Wake a sender that waits for the buffer once it is half empty; return whether it woke."""
+        """Wake a sender that waits for the buffer once it is half empty; tell whether it woke."""
         if self._connection.unsent_room(self.id) < high // 2:
             return False
         self._wake_sender()
@@ -356,7 +358,6 @@ _CLOSED = trio.ClosedResourceError("this stream was closed")
 
 
 def _raise(error: Exception) -> NoReturn:
-    # One instance serves many raises; without these two its traceback would grow with each.
-    if isinstance(error, trio.ClosedResourceError):
-        raise trio.ClosedResourceError(*error.args)
-    raise error.with_traceback(None)
+    if isinstance(error, QuicError):
+        raise error.again()
+    raise trio.ClosedResourceError(*error.args)

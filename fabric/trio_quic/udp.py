@@ -173,7 +173,7 @@ class UdpSocket:
 
 
 def run_end(datagrams: Sequence[bytes], start: int) -> int:
-    """Return where the run that begins at *start* ends: equal sizes, only the last may be shorter."""
+    """Return where the run that begins at *start* ends: equal sizes, the last may be shorter."""
     size = len(datagrams[start])
     stop = min(len(datagrams), start + min(MAX_SEGMENTS, MAX_GSO_BYTES // size))
     end = start + 1
@@ -185,7 +185,7 @@ def run_end(datagrams: Sequence[bytes], start: int) -> int:
 
 
 def open_udp_socket(host: str, port: int, *, buffer_bytes: int) -> UdpSocket:
-    """Bind a socket and probe what the kernel can do. Raises :exc:`OSError` when it cannot bind."""
+    """Bind a socket and probe what the kernel can do. Raises :exc:`OSError` if it cannot bind."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
