@@ -25,7 +25,7 @@ from fabric.config.model import (
     ServiceConfig,
 )
 from fabric.config.rules import Part, Parts, mistakes_between
-from fabric.config.values import NAME, Kind, Wrong, shown
+from fabric.config.values import NAME, Kind, Wrong, shown, step
 from fabric.errors import ConfigError
 from fabric.net.tls import load_key
 
@@ -109,8 +109,9 @@ class _Reader:
         return {name: self._service(name, table) for name, table in tables.items()}
 
     def _service(self, name: str, table: object) -> Part:
-        self._read(f"services.{shown(name)}", name, NAME)
-        part = self._part(f"services.{name}", table, schema.SERVICE, ServiceConfig)
+        place = f"services.{step(name)}"
+        self._read(place, name, NAME)
+        part = self._part(place, table, schema.SERVICE, ServiceConfig)
         return part | {"name": name}
 
     def _part(self, place: str, table: object, keys: Iterable[schema.Key], model: type) -> Part:
@@ -142,7 +143,7 @@ class _Reader:
             if name not in names:
                 close = difflib.get_close_matches(name, names, 1)
                 remedy = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
-                self._wrong(f"{place}{name}", f"no such setting; {remedy}")
+                self._wrong(f"{place}{step(name)}", f"no such setting; {remedy}")
 
     def _wrong(self, place: str, sentence: str) -> None:
         self.mistakes.append(f"{place}: {sentence}")

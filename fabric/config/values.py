@@ -22,6 +22,7 @@ LONGEST_DURATION = 366 * 86400.0
 """Seconds. More is a slip of the unit."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _LONGEST_SHOWN = 60
 
 T = TypeVar("T")
@@ -61,6 +62,11 @@ def shown(value: object) -> str:
         return "a huge number"  # Python refuses to print the largest that TOML can spell
     text = ascii(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def step(key: str) -> str:
+    """*key* as a place names it: as it stands where TOML takes it without quotes."""
+    return key if _BARE_KEY.match(key) else shown(key)
 
 
 def read_text(value: object) -> str:
@@ -237,8 +243,8 @@ def read_labels(value: object) -> dict[str, str]:
     """A table of names to short texts."""
     if type(value) is not dict:
         raise Wrong(f"{shown(value)} is not a table", 'write {key = "value"}')
-    names = _read_each([(f".{shown(key)}", key) for key in value], NAME)
-    texts = _read_each([(f".{key}", text) for key, text in value.items()], LABEL)
+    names = _read_each([(f".{step(key)}", key) for key in value], NAME)
+    texts = _read_each([(f".{step(key)}", text) for key, text in value.items()], LABEL)
     return dict(zip(names, texts, strict=True))
 
 
