@@ -242,7 +242,7 @@ class Engine(QuicConnection):
         self.connect(PEER, now)
 
     def feed(self, buffer: bytes, segment: int, now: float) -> bool:
-        """Take a datagram, or a GRO buffer of equal ones; tell whether any was authentic and new."""
+        """Take a datagram, or a GRO buffer of equal ones; tell if any was authentic and new."""
         if not self._handshake_complete:
             step = segment or len(buffer)
             for at in range(0, len(buffer), step):
@@ -333,7 +333,7 @@ class Engine(QuicConnection):
             _legal(self._core.request_key_update)
 
     def end(self, code: int, reason: str) -> None:
-        """Close as the application. Unsent bytes are thrown away; :meth:`poll` has the last word."""
+        """Close as the application. What is unsent is lost; :meth:`poll` has the last word."""
         if self._core is not None and self._close_event is None:
             self.close(code, None, reason)
 

@@ -22,7 +22,7 @@ class Identity:
 
 @frozen(kw_only=True)
 class Settings:
-    """Sizes in bytes, times in seconds. Measured at 1452 bytes on loopback if not said otherwise."""
+    """Sizes in bytes, times in seconds. Measured at 1452 bytes on loopback else it says so."""
 
     alpn: str = "fabric/1"
     """A peer that speaks another protocol is refused by TLS (0x178 or 0x128)."""
