@@ -80,7 +80,7 @@ def talk(dialler: Dialler, acceptor: Acceptor) -> tuple[list[Effect], list[Effec
     accepted = acceptor.receive(frame_in(hello), 0.0)
     match accepted:
         case [Refuse(code, detail)]:
-            answer: Frame = Refused(code=code, reason=detail)
+            answer: Frame = Refused(code=code.value, reason=detail)
         case _:
             answer = frame_in(accepted)
     return dialler.receive(answer, 0.0), accepted
