@@ -271,7 +271,10 @@ class Engine(QuicConnection):
             return []
         transmit = core.poll_transmit
         datagrams: list[bytes] = []
-        while len(datagrams) < limit and (sent := transmit(now)) is not None:
+        for _ in range(limit):
+            sent = transmit(now)
+            if sent is None:
+                break
             datagrams.append(sent[0])
         return datagrams
 

@@ -118,8 +118,9 @@ class UdpSocket:
             self._offer(datagrams, to)
             return
         start, total = 0, len(datagrams)
+        sizes = [len(datagram) for datagram in datagrams]
         while start < total:
-            end = run_end(datagrams, start) if self.gso else start + 1
+            end = run_end(sizes, start) if self.gso else start + 1
             self._offer(datagrams[start:end], to)
             start = end
 
@@ -172,16 +173,16 @@ class UdpSocket:
         self._queue.append((run, to))
 
 
-def run_end(datagrams: Sequence[bytes], start: int) -> int:
+def run_end(sizes: Sequence[int], start: int) -> int:
     """Return where the run that begins at *start* ends: equal sizes, the last may be shorter."""
-    size = len(datagrams[start])
-    stop = min(len(datagrams), start + min(MAX_SEGMENTS, MAX_GSO_BYTES // size))
-    end = start + 1
-    while end < stop and len(datagrams[end]) == size:
-        end += 1
-    if end < stop and len(datagrams[end]) < size:
-        end += 1
-    return end
+    size = sizes[start]
+    stop = min(len(sizes), start + min(MAX_SEGMENTS, MAX_GSO_BYTES // size))
+    run = sizes[start:stop]
+    equal = run.count(size)
+    if equal == len(run) or (equal == len(run) - 1 and run[-1] < size):
+        return stop  # nearly always: full datagrams, and perhaps the rest of a message
+    end = next(at for at, other in enumerate(run) if other != size)
+    return start + end + (run[end] < size)
 
 
 def open_udp_socket(host: str, port: int, *, buffer_bytes: int) -> UdpSocket:
