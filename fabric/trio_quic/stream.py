@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SLICE = 64 * 1024
 """Bytes handed to the engine at once (16 KiB 545, 64 KiB 635, 128 KiB 652, 1 MiB 605 MB/s)."""
 
+YIELD_EVERY = 4 * SLICE
+"""Bytes between checkpoints of one ``send_all``: a third of a millisecond; each costs 20 us."""
+
 SMALL = 2 * 1024
 """Received pieces below this are joined, or a peer's 1-byte frames would cost 40 bytes each."""
 
@@ -94,7 +97,7 @@ class Stream(trio.abc.HalfCloseableStream):
         try:
             if self._send_error is not None or self._room() > 0:
                 await checkpoint()
-            while self._send_error is None and self._room() <= 0:
+            while self._send_error is None and self._room() == 0:
                 await self._park_sender()
         finally:
             self._sending = False
@@ -113,19 +116,22 @@ class Stream(trio.abc.HalfCloseableStream):
             self._sending = False
 
     async def _send_slices(self, view: memoryview, *, fin: bool) -> None:
-        at, total = 0, len(view)
+        at, yield_at, total = 0, YIELD_EVERY, len(view)
         while at < total:
             room = self._room()
-            if room <= 0:
+            if room == 0:
                 await self._park_sender()
                 self._check_sendable()
+                yield_at = at + YIELD_EVERY
                 continue
             end = min(at + room, at + SLICE, total)
             self._hand_over(view[at:end], fin=fin and end == total)
             at = end
-            await checkpoint()
-            if at < total:
+            if yield_at <= at < total:
+                await checkpoint()
                 self._check_sendable()
+                yield_at = at + YIELD_EVERY
+        await checkpoint()
 
     def _hand_over(self, data: bytes | bytearray | memoryview, *, fin: bool) -> None:
         self._sent += len(data)
@@ -135,7 +141,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _room(self) -> int:
         credit = self._limit - self._sent
-        return min(credit, self._connection.unsent_room(self.id)) if credit > 0 else 0
+        return max(0, min(credit, self._connection.unsent_room(self.id))) if credit > 0 else 0
 
     def _check_sendable(self) -> None:
         if self._send_error is not None:
