@@ -129,7 +129,7 @@ def test_a_wrong_value_is_told_with_its_place_and_remedy(mistakes, table, line, 
         (KEYS[0], "02" + "00" * 31, "peers[0].public_key: '02000000"),  # not on the curve
         (KEYS[0], "01" + "00" * 31, "peers[0].public_key: '01000000"),  # small order
         ("[quic]", "[quick]", "quick: no such setting; did you mean quic?"),
-        ("[log]", "[[log]]", "log: a list is not a table; write it as [log]"),
+        ("[log]", "[[log]]", "log: a list is not a table; write its settings as the keys"),
         ("[[peers]]", "[peers]", "peers: is not a list of tables; write it as [[peers]]"),
         (
             "[services.demo]\n",

@@ -91,7 +91,7 @@ class ServiceConfig:
     """TCP address that answers channels of this service here. None: not offered by this node."""
 
     max_channels: int = 10_000
-    """Channels of this service at once. Each costs two descriptors and about 10 kB here."""
+    """Channels of this service at once. Each costs a descriptor and up to 25 kB here."""
 
     quota_bytes: int = 0
     """Most bytes one channel may move, both ways together; 0 is no limit."""
@@ -119,7 +119,7 @@ class ListenerConfig:
     front: any other client could claim any address."""
 
     max_connections: int = 30_000
-    """Beyond it new ones are reset. Each open one costs a descriptor and about 20 kB here."""
+    """Beyond it new ones are reset. Each open one costs a descriptor and up to 25 kB."""
 
     quota_bytes: int = 0
     """Most bytes one connection may move, both ways together; 0 is no limit."""

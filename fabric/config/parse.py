@@ -117,7 +117,7 @@ class _Reader:
     def _part(self, place: str, table: object, keys: Iterable[schema.Key], model: type) -> Part:
         """The settings of *table*, the defaults of *model* among them, without what is wrong."""
         if type(table) is not dict:
-            self._wrong(place, f"{shown(table)} is not a table; write it as [{place}]")
+            self._wrong(place, f"{shown(table)} is not a table; write its settings as the keys of one")
             return {}
         self._unknown(f"{place}.", table, [key.name for key in keys])
         part = _defaults(model)

@@ -1,0 +1,118 @@
+"""The commented files in ``conf/``: they show every default, and show it right."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from attrs import NOTHING, fields
+
+from fabric.config import (
+    AdminConfig,
+    ListenerConfig,
+    LogConfig,
+    NodeConfig,
+    PeerConfig,
+    QuicConfig,
+    ServiceConfig,
+    load_config,
+    parse_config,
+)
+from fabric.config.schema import TABLES
+from fabric.errors import ConfigError
+from fabric.net.tls import NodeKey, create_key
+
+CONF = Path(__file__).parent.parent / "conf"
+FILES = ["fabricd.toml", "fabric-ingress.toml"]
+MODELS = {
+    "node": NodeConfig,
+    "quic": QuicConfig,
+    "admin": AdminConfig,
+    "log": LogConfig,
+    "peers": PeerConfig,
+    "services": ServiceConfig,
+    "listeners": ListenerConfig,
+}
+OF_THE_OFFERER = {"backend", "max_channels", "send_proxy", "connect_timeout_s"}
+"""Settings of a service that the ingress's file leaves to the long one."""
+
+_DEFAULT = re.compile(r"#(?=[a-z_]+ = |\[)")
+
+
+def defaults(name: str) -> dict:
+    """The file as its comments read: only the settings behind a ``#``, by table."""
+    lines = (CONF / name).read_text().splitlines()
+    shown = [line.removeprefix("#") for line in lines if _DEFAULT.match(line) or line[:1] == "["]
+    return tomllib.loads("\n".join(shown))
+
+
+def filled(name: str) -> dict:
+    """The file as somebody would fill it in, every comment that is a setting uncommented."""
+    document = defaults(name)
+    for table, settings in tomllib.loads((CONF / name).read_text()).items():
+        document[table] |= settings
+    document["node"] |= {
+        "name": "me",
+        "area": "home",
+        "fabric_id": "0" * 32,
+        "key": "node.key",
+        "roles": ["ingress"],
+    }
+    document["peers"][0]["public_key"] = NodeKey.from_seed(b"p" * 32).public.hex()
+    document["services"]["demo"]["edge_exposable"] = True
+    return document
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_shipped_file_tells_what_has_to_be_filled_in(name):
+    with pytest.raises(ConfigError) as caught:
+        load_config(CONF / name)
+    assert [line.partition(": ")[0] for line in caught.value.mistakes] == [
+        "node.name",
+        "node.fabric_id",
+        "node.area",
+        "node.key",
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_shipped_file_filled_in_is_a_configuration(name, tmp_path):
+    create_key(tmp_path / "node.key")
+    config = parse_config(filled(name), base=tmp_path)
+    assert len(config.peers) == len(config.services) == len(config.listeners) == 1
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("table", TABLES)
+def test_every_default_is_shown_and_is_the_one_in_force(name, table):
+    section = defaults(name)[table]
+    if table in ("peers", "listeners"):
+        (section,) = section
+    if table == "services":
+        (section,) = section.values()
+    settings = {one.name: one.default for one in fields(MODELS[table])}
+    left_out = OF_THE_OFFERER if (name, table) == ("fabric-ingress.toml", "services") else set()
+    for key in TABLES[table]:
+        default = settings[key.setting]
+        if default in (NOTHING, None) or key.name in left_out:
+            continue
+        if hasattr(default, "factory"):
+            default = default.factory()
+        assert key.kind.read(section[key.name]) == default, key.name
+
+
+@pytest.mark.parametrize("name", ["fabricd", "fabric-ingress"])
+def test_a_service_unit_waits_longer_than_a_drain_takes(name):
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(CONF / "systemd" / f"{name}.service")
+    service = unit["Service"]
+
+    drain = defaults(f"{name}.toml")["node"]["drain_timeout_s"]
+    assert int(service["TimeoutStopSec"]) == drain + 15
+    assert service["Type"] == "notify"
+    assert service["ExecStart"].endswith(f"/{name} --config /etc/fabric/{name}.toml")
+    assert f"/var/lib/{service['StateDirectory']}/" in (CONF / f"{name}.toml").read_text()
