@@ -1,22 +1,20 @@
-"""A node's admin socket as the commands see it: HTTP over a Unix socket, refusals as errors."""
+"""A node's admin socket as the commands see it: calls by name, refusals as typed errors."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-import httpx2
-from attrs import define
+import trio
+from attrs import frozen
 
 from cli.exits import CommandError, Json, NotReachedError
+from cli.unix_http import Answer, UnansweredError, open_exchange
 
-CONNECT_TIMEOUT = 2.0
-"""Seconds for a connect to a local socket, which a live process answers within a millisecond."""
-
-READ_TIMEOUT = 10.0
-"""Seconds for one answer; the slowest, a snapshot of 20,000 channels, takes under one."""
+BODY_WITHIN = 10.0
+"""Seconds for a whole answer; the longest, a snapshot of 20,000 channels, takes under one."""
 
 
 class AdminRefusedError(CommandError):
@@ -27,24 +25,28 @@ class AdminRefusedError(CommandError):
         self.status = status
 
 
-@define
+@frozen
 class AdminClient:
-    """Talks to one node. Made by :func:`open_admin`, which owns the connections."""
+    """Talks to one node, a connection per call. Every call raises :exc:`AdminRefusedError`, or
+    :exc:`NotReachedError` where the node does not answer."""
 
+    socket: Path
     name: str
     """How messages call the node: its name, or the socket's path where that is not known."""
-    _http: httpx2.AsyncClient
 
     async def snapshot(self) -> Json:
         return await self._call("GET", "/v1/snapshot")
 
     async def ready(self) -> bool:
-        """Whether the node says that it can be used."""
-        async with self._answer("GET", "/v1/ready") as response:
-            return response.status_code == httpx2.codes.OK
+        """Whether the node says that it can be used. Never refused: a no is an answer."""
+        try:
+            await self._call("GET", "/v1/ready")
+        except AdminRefusedError:
+            return False
+        return True
 
     async def channel(self, channel_id: str) -> Json:
-        """Raise :exc:`AdminRefusedError` (status 404) where no such channel is open."""
+        """Refused, with status 404, where no such channel is open."""
         return await self._call("GET", f"/v1/channels/{channel_id}")
 
     async def drain(self) -> Json:
@@ -75,48 +77,37 @@ class AdminClient:
         next has no deadline.
         """
         body = {"listen": listen, "service": service}
-        async with self._answer("POST", "/v1/forwards", body, read_timeout=None) as response:
-            if response.is_error:
-                await response.aread()
-                raise _refusal(response)
-            yield self._lines(response)
-
-    async def _lines(self, response: httpx2.Response) -> AsyncIterator[Json]:
-        try:
-            async for line in response.aiter_lines():
-                if line.strip():
-                    yield json.loads(line)
-        except httpx2.TransportError as error:
-            raise self._gone(error) from error
+        async with self._exchange("POST", "/v1/forwards", body) as answer:
+            if answer.refused:
+                raise _refusal(answer.status, await answer.whole())
+            async with aclosing(_documents(answer)) as lines:
+                yield lines
 
     async def _call(self, method: str, path: str, body: Json | None = None) -> Json:
-        async with self._answer(method, path, body) as response:
-            await response.aread()
-            if response.is_error:
-                raise _refusal(response)
-            answer: Json = response.json() if response.content else {}
-            return answer
+        async with self._exchange(method, path, body) as answer:
+            with trio.move_on_after(BODY_WITHIN) as reading:
+                data = await answer.whole()
+            if reading.cancelled_caught:
+                raise UnansweredError(f"no whole answer within {BODY_WITHIN:g} s")
+        if answer.refused:
+            raise _refusal(answer.status, data)
+        told: Json = json.loads(data) if data else {}
+        return told
 
     @asynccontextmanager
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        read_timeout: float | None = READ_TIMEOUT,
-    ) -> AsyncIterator[httpx2.Response]:
-        timeout = httpx2.Timeout(CONNECT_TIMEOUT, read=read_timeout)
+    async def _exchange(
+        self, method: str, path: str, body: Json | None = None
+    ) -> AsyncIterator[Answer]:
         try:
-            async with self._http.stream(method, path, json=body, timeout=timeout) as response:
-                yield response
-        except httpx2.TransportError as error:
-            raise self._gone(error) from error
+            async with open_exchange(self.socket, method, path, body) as answer:
+                yield answer
+        except UnansweredError as error:
+            raise self._unreached(error) from error
 
-    def _gone(self, error: httpx2.TransportError) -> NotReachedError:
-        if _is_permission(error):
+    def _unreached(self, error: UnansweredError) -> NotReachedError:
+        if error.denied:
             return NotReachedError(
-                "not_allowed",
+                "socket_denied",
                 f"{self.name}: this user may not open the node's admin socket.",
                 "Run as the node's owner, as root, or as a member of its admin group.",
             )
@@ -127,21 +118,17 @@ class AdminClient:
         )
 
 
-@asynccontextmanager
-async def open_admin(path: Path, *, name: str = "") -> AsyncIterator[AdminClient]:
-    """Make a client for the socket at *path*; nothing is connected before the first call."""
-    transport = httpx2.AsyncHTTPTransport(uds=str(path))
-    async with httpx2.AsyncClient(
-        transport=transport, base_url="http://node", trust_env=False
-    ) as http:
-        yield AdminClient(name or str(path), http)
+async def _documents(answer: Answer) -> AsyncGenerator[Json, None]:
+    async with aclosing(answer.lines()) as lines:
+        async for line in lines:
+            if line.strip():
+                yield json.loads(line)
 
 
-def _refusal(response: httpx2.Response) -> AdminRefusedError:
+def _refusal(status: int, data: bytes) -> AdminRefusedError:
     """The server's own refusal; a server that sends none is of another release, or not a node."""
-    status = response.status_code
     try:
-        told = response.json()
+        told = json.loads(data)
         return AdminRefusedError(status, told["code"], told["message"], told["remedy"])
     except (ValueError, KeyError, TypeError):
         return AdminRefusedError(
@@ -150,11 +137,3 @@ def _refusal(response: httpx2.Response) -> AdminRefusedError:
             f"The socket answered {status} without a reason.",
             "Is it a fabric node of this release?",
         )
-
-
-def _is_permission(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, PermissionError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

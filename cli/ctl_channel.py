@@ -8,7 +8,6 @@ import trio
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.client import open_admin
 from cli.exits import CommandError, Exit, Json, NotReachedError, UsageError
 from cli.local import LocalFabric, existing_fabric
 from cli.local_logs import LogLine, lines_of_channel
@@ -84,7 +83,7 @@ def _channel_text(channel_id: str, ends: list[Json], lines: Iterable[LogLine]) -
 
 
 def _log_text(line: LogLine) -> Text:
-    shown = {"timestamp", "level", "event", "channel"}
+    shown = {"time", "level", "event", "channel", "node"}
     rest = " ".join(f"{key}={value}" for key, value in line.facts.items() if key not in shown)
     event = str(line.facts.get("event", ""))
     return Text.assemble(
@@ -118,8 +117,7 @@ async def _open_channels(fabric: LocalFabric) -> list[Json]:
 
     async def ask(name: str) -> None:
         try:
-            async with open_admin(fabric.socket(name), name=name) as admin:
-                snapshot = await admin.snapshot()
+            snapshot = await fabric.admin(name).snapshot()
         except NotReachedError:
             silent.append(name)
         else:

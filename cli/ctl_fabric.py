@@ -8,7 +8,6 @@ import trio
 from attrs import asdict
 from rich.text import Text
 
-from cli.client import open_admin
 from cli.exits import CommandError, Exit, Json, NotReachedError
 from cli.local import LocalFabric, existing_fabric, fabric_here, only_one
 from cli.local_plan import BACKEND
@@ -123,8 +122,7 @@ async def _row(fabric: LocalFabric, name: str, process: Process | None) -> Json:
     if name == BACKEND or not alive:
         return row
     try:
-        async with open_admin(fabric.socket(name), name=name) as admin:
-            snapshot = await admin.snapshot()
+        snapshot = await fabric.admin(name).snapshot()
     except NotReachedError:
         return {**row, "state": "silent"}
     peers = snapshot["peers"]

@@ -6,7 +6,6 @@ import trio
 from rich.console import Group
 from rich.text import Text
 
-from cli.client import open_admin
 from cli.exits import CommandError, Exit, Json, NotReachedError
 from cli.local import LocalFabric, existing_fabric
 from cli.local_process import forget, recorded, wait_ended
@@ -43,8 +42,7 @@ async def nodes(*, json: bool = False) -> int:
 async def drain(node: str, *, json: bool = False) -> int:
     """Have NODE take no new channels and let those it has finish."""
     fabric = existing_fabric()
-    async with open_admin(fabric.socket(node), name=node) as admin:
-        await admin.drain()
+    await fabric.admin(node).drain()
     show({"node": node, "state": "draining"}, Text(f"{node} drains"), json=json)
     return Exit.YES
 
@@ -54,8 +52,7 @@ async def stop(node: str, *, json: bool = False) -> int:
     fabric = existing_fabric()
     patience = fabric.config(node).drain_timeout + STOP_MARGIN
     process = recorded(fabric.folder(node))
-    async with open_admin(fabric.socket(node), name=node) as admin:
-        await admin.stop()
+    await fabric.admin(node).stop()
     if process is not None:
         with trio.move_on_after(patience) as waiting:
             await wait_ended(process)
@@ -96,8 +93,7 @@ async def _description(fabric: LocalFabric, name: str) -> Json:
         "uptime_s": None,
     }
     try:
-        async with open_admin(fabric.socket(name), name=name) as admin:
-            live = (await admin.snapshot())["node"]
+        live = (await fabric.admin(name).snapshot())["node"]
     except NotReachedError:
         return described
     return {**described, **{key: live[key] for key in described if key in live}}

@@ -9,7 +9,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from cli.client import open_admin
 from cli.exits import Exit, Json, UsageError
 from cli.local import DEFAULT_NODE, existing_fabric
 from cli.output import show
@@ -48,8 +47,8 @@ async def expose(
     for selector in open_to:
         _require_selector(selector)
     fabric = existing_fabric()
-    async with open_admin(fabric.socket(node), name=node) as admin:
-        await admin.expose(name, backend, open_to=open_to, edge_exposable=edge)
+    admin = fabric.admin(node)
+    await admin.expose(name, backend, open_to=open_to, edge_exposable=edge)
     document = {
         "service": name,
         "node": node,
@@ -71,8 +70,7 @@ async def unexpose(name: str, /, *, node: Node = DEFAULT_NODE, json: bool = Fals
         The node that offers it.
     """
     fabric = existing_fabric()
-    async with open_admin(fabric.socket(node), name=node) as admin:
-        await admin.unexpose(name)
+    await fabric.admin(node).unexpose(name)
     text = Text(f"{node} no longer offers {name}")
     show({"service": name, "node": node}, text, json=json)
     return Exit.YES
@@ -92,10 +90,7 @@ async def forward(what: str, /, *, node: Node = DEFAULT_NODE, json: bool = False
     """
     listen, service = _forwarding(what)
     fabric = existing_fabric()
-    async with (
-        open_admin(fabric.socket(node), name=node) as admin,
-        admin.open_forward(listen, service) as lines,
-    ):
+    async with fabric.admin(node).open_forward(listen, service) as lines:
         await _tell(lines, f"{service} (by {node})", json=json)
     return Exit.NO  # the node ended it: it stopped, and not at our wish
 

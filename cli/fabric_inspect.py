@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.live import Live
 
-from cli.client import AdminClient, open_admin
+from cli.client import AdminClient
 from cli.exits import Exit, NotReachedError, finish
 from cli.local import DEFAULT_NODE, existing_fabric
 from cli.svg import picture
@@ -60,19 +60,18 @@ async def inspect(
     interval:
         Seconds between frames.
     """
-    path = socket or existing_fabric().socket(node)
+    admin = AdminClient(socket, str(socket)) if socket else existing_fabric().admin(node)
     console = Console()
-    async with open_admin(path, name=node if socket is None else str(path)) as admin:
-        if json:
-            print(jsonlib.dumps(await admin.snapshot(), indent=2))
-        elif svg is not None:
-            frame = node_view(await admin.snapshot())
-            drawn = picture(frame, width=PICTURE_WIDTH, title=f"fabric-inspect {node}")
-            await trio.Path(svg).write_text(drawn)
-        elif once or not console.is_terminal:
-            console.print(node_view(await admin.snapshot()))
-        else:
-            await _watch(admin, console, interval)
+    if json:
+        print(jsonlib.dumps(await admin.snapshot(), indent=2))
+    elif svg is not None:
+        frame = node_view(await admin.snapshot())
+        drawn = picture(frame, width=PICTURE_WIDTH, title=f"fabric-inspect {admin.name}")
+        await trio.Path(svg).write_text(drawn)
+    elif once or not console.is_terminal:
+        console.print(node_view(await admin.snapshot()))
+    else:
+        await _watch(admin, console, interval)
     return Exit.YES
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from cli.client import AdminClient
 from cli.exits import CommandError, NotReachedError
 from fabric.config import NodeConfig, admin_socket_path, load_config
 
@@ -62,8 +63,8 @@ class LocalFabric:
             )
         return load_config(self.config_file(name))
 
-    def socket(self, name: str) -> Path:
-        return admin_socket_path(self.config(name))
+    def admin(self, name: str) -> AdminClient:
+        return AdminClient(admin_socket_path(self.config(name)), name)
 
 
 def fabric_here() -> LocalFabric:

@@ -26,7 +26,7 @@ class LogLine:
     @property
     def time(self) -> str:
         """ISO 8601 in UTC, which sorts as text; empty where the line has none."""
-        return str(self.facts.get("timestamp", ""))
+        return str(self.facts.get("time", ""))
 
 
 def lines_of_channel(fabric: LocalFabric, channel_id: str) -> list[LogLine]:

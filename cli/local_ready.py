@@ -8,7 +8,7 @@ from typing import TypeAlias
 import trio
 from attrs import define, field
 
-from cli.client import AdminClient, open_admin
+from cli.client import AdminClient
 from cli.exits import CommandError, NotReachedError
 from cli.local import LocalFabric
 from cli.local_logs import last_lines
@@ -85,9 +85,9 @@ class _Starting:
 
     async def _until_ready(self, name: str) -> None:
         began = trio.current_time()
-        async with open_admin(self.fabric.socket(name), name=name) as admin:
-            while not await _is_ready(admin, self.nodes):  # noqa: ASYNC110 - another process
-                await trio.sleep(POLL)
+        admin = self.fabric.admin(name)
+        while not await _is_ready(admin, self.nodes):  # noqa: ASYNC110 - another process
+            await trio.sleep(POLL)
         took = round(trio.current_time() - began, 2)
         self.ready_after[name] = took
         self.tell(f"{name:11} ready after {took:.1f} s")

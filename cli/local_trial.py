@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import trio
 from attrs import frozen
 
-from cli.client import open_admin
 from cli.exits import CommandError, Json, NotReachedError
 from cli.local import LocalFabric
 from cli.local_logs import lines_since, position
@@ -104,8 +103,7 @@ async def _closed_line(fabric: LocalFabric, since: int, client: str) -> Json:
 
 
 async def _peer(fabric: LocalFabric) -> Json:
-    async with open_admin(fabric.socket(EDGE_NODE), name=EDGE_NODE) as admin:
-        peers = (await admin.snapshot())["peers"]
+    peers = (await fabric.admin(EDGE_NODE).snapshot())["peers"]
     return next((peer for peer in peers if peer["name"] == OFFERING_NODE), {})
 
 

@@ -136,10 +136,9 @@ def _services(services: Sequence[Json]) -> list[RenderableType]:
 
 
 def _listeners(listeners: Sequence[Json]) -> list[RenderableType]:
-    table = columns("listener", "address", "service", ">open", ">at most")
+    table = columns("listener", "service", ">open", ">at most")
     for listener in listeners:
         table.add_row(
-            cut(listener["name"]),
             cut(listener["listen"]),
             cut(listener["service"]),
             str(listener["connections"]),

@@ -1,0 +1,220 @@
+"""A node's admin socket without a node, a folder of a local fabric, and commands run for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+
+import h11
+import pytest
+import trio
+from attrs import define, field
+
+from cli.local import LocalFabric
+from cli.local_setup import prepare
+
+
+def _snapshot(name="usa-los-1", **changes):
+    """What a busy node says, every kind of row in it."""
+    return {
+        "v": 1,
+        "node": {
+            "name": name,
+            "id": "kq3v7dhx2m5a4bqzc6yj6wz2fghjk345",
+            "area": "usa",
+            "roles": ["egress", "ingress", "relay", "update-cache"],
+            "instance": "ab" * 8,
+            "release": "0.1.0",
+            "state": "ready",
+            "uptime_s": 754.2,
+            "listen": "127.0.0.1:40123",
+        },
+        "peers": [
+            _peer("home-1", "connected", "direct 127.0.0.1:41233", 0.312, 12345, 999.9, 3),
+            _peer("edge-1", "connected", "direct 127.0.0.1:51233", 2.1, 412345678, 2e6, 12),
+            _peer("ifcm-rufms-s-mo1cr", "refused", reason="unknown_key"),
+            _peer("test-1", "dialling"),
+        ],
+        "channels": [_channel(1), _channel(2, client=None, direction="out", state="opening")],
+        "planes": [
+            {"name": "peers", "state": "running", "last_progress_s": 0.3},
+            {"name": "admin", "state": "running", "last_progress_s": 2.2},
+            {"name": "ingress", "state": "restarting", "last_progress_s": None},
+        ],
+        "services": [
+            {
+                "name": "demo",
+                "open_to": ["role:ingress", "node:home-1"],
+                "edge_exposable": True,
+                "offered_here": True,
+                "backend": "127.0.0.1:8000",
+                "instances": ["usa-los-1"],
+            },
+            {
+                "name": "private-api",
+                "open_to": [],
+                "edge_exposable": False,
+                "offered_here": False,
+                "backend": None,
+                "instances": [],
+            },
+        ],
+        "listeners": [
+            {
+                "name": "127.0.0.1:8080",
+                "listen": "127.0.0.1:8080",
+                "service": "demo",
+                "connections": 3,
+                "max_connections": 30000,
+            }
+        ],
+        "counters": {},
+    } | changes
+
+
+def _peer(name, state, path=None, rtt=None, out=None, into=None, streams=0, reason=None):
+    return {
+        "name": name,
+        "id": None,
+        "area": name.partition("-")[0],
+        "roles": [],
+        "state": state,
+        "reason": reason,
+        "path": path,
+        "rtt_ms": rtt,
+        "sent_bytes_per_s": out,
+        "received_bytes_per_s": into,
+        "streams": streams,
+        "since_s": 3.0,
+        "offers": [],
+    }
+
+
+def _channel(number, *, client="127.0.0.1:50001", direction="in", state="open", age_s=None):
+    return {
+        "id": f"{number:08x}" + "5e" * 12,
+        "service": "demo",
+        "direction": direction,
+        "peer": "edge-1",
+        "client": client,
+        "state": state,
+        "age_s": 1.5 * number if age_s is None else age_s,
+        "sent_bytes": 1234567 * number,
+        "received_bytes": 78 * number,
+    }
+
+
+@pytest.fixture
+def a_snapshot():
+    return _snapshot
+
+
+@pytest.fixture
+def a_channel():
+    return _channel
+
+
+@define(eq=False)
+class FakeAdmin:
+    """Answers `(method, path)` from a table: a status and a JSON body, or an iterable of lines."""
+
+    answers: dict = field(factory=dict)
+    asked: list = field(factory=list)
+    """(method, path, body) of every request, in order."""
+    hung_up: trio.Event = field(factory=trio.Event)
+    """Set once a caller closed its connection."""
+
+    async def serve(self, stream):
+        connection = h11.Connection(h11.SERVER)
+        async with stream:
+            request = await _next(connection, stream, h11.Request)
+            data = await _next(connection, stream, h11.Data)
+            body = json.loads(bytes(data.data)) if data is not None else None
+            method, path = request.method.decode(), request.target.decode()
+            self.asked.append((method, path, body))
+            unknown = {"code": "not_found", "message": f"no {path}", "remedy": "another path"}
+            status, answer = self.answers.get((method, path), (404, unknown))
+            lines = answer if isinstance(answer, list) else [answer]
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            head = h11.Response(status_code=status, headers=[("connection", "close")])
+            await stream.send_all(connection.send(head))
+            await stream.send_all(connection.send(h11.Data(data=text.encode())))
+            if isinstance(answer, list):  # goes on until the caller hangs up
+                await stream.receive_some()
+                self.hung_up.set()
+            await stream.send_all(connection.send(h11.EndOfMessage()))
+
+
+async def _next(connection, stream, kind):
+    """The next event of *kind*; None where another kind ends the wait."""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await stream.receive_some())
+        elif isinstance(event, kind):
+            return event
+        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+            return None
+
+
+@pytest.fixture
+def open_fake_admin():
+    """Return `open_fake_admin(path, answers)`: a FakeAdmin that listens for an `async with`."""
+
+    @asynccontextmanager
+    async def open_(path, answers):
+        await trio.Path(path.parent).mkdir(parents=True, exist_ok=True)
+        sock = trio.socket.socket(trio.socket.AF_UNIX)
+        await sock.bind(str(path))
+        sock.listen()
+        fake = FakeAdmin(answers)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, fake.serve, [trio.SocketListener(sock)])
+            yield fake
+            nursery.cancel_scope.cancel()
+
+    return open_
+
+
+@pytest.fixture
+def fabric(tmp_path):
+    """The folder of a local fabric that was made and does not run."""
+    made = LocalFabric(tmp_path / ".fabric")
+    prepare(made, port=None, running=frozenset())
+    return made
+
+
+@define
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run_command(fabric):
+    """Return `await run_command("cli.fabricctl", "status")`, run on the folder of `fabric`."""
+
+    async def run(module, *arguments, folder=None, **environment):
+        result = await trio.run_process(
+            [sys.executable, "-P", "-m", module, *map(str, arguments)],
+            env=os.environ
+            | {"FABRIC_DIR": str(folder or fabric.root), "NO_COLOR": "1", "COLUMNS": "80"}
+            | environment,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return Ran(result.returncode, result.stdout.decode(), result.stderr.decode())
+
+    return run

@@ -1,0 +1,217 @@
+"""fabricctl and fabric-inspect as typed: exit codes, JSON, and what they ask of a node."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fabric.config import admin_socket_path
+
+CTL = "cli.fabricctl"
+INSPECT = "cli.fabric_inspect"
+CHANNEL = "00000001" + "5e" * 12
+
+
+@pytest.fixture
+def open_node(fabric, open_fake_admin):
+    """Return `open_node(name, answers)`: a fake admin socket in the place of the node's."""
+
+    def open_(name, answers):
+        return open_fake_admin(admin_socket_path(fabric.config(name)), answers)
+
+    return open_
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["drain"],
+        ["up", "--prot", "1"],
+        ["expose", "web", "no-address"],
+        ["expose", "web", "127.0.0.1:80", "--open-to", "everybody:x"],
+        ["forward", "5432"],
+        ["channel", "xyz"],
+    ],
+)
+async def test_a_command_line_that_cannot_be_meant_exits_2(run_command, arguments):
+    ran = await run_command(CTL, *arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["drain", "home-1"], ["channels"], ["expose", "web", "127.0.0.1:80"]],
+)
+async def test_a_fabric_that_does_not_run_exits_3(run_command, arguments):
+    assert (await run_command(CTL, *arguments)).code == 3
+
+
+async def test_no_fabric_at_all_exits_3_and_says_how_to_make_one(run_command, tmp_path):
+    ran = await run_command(CTL, "nodes", folder=tmp_path / "nowhere")
+    assert ran.code == 3
+    assert "fabricctl up" in ran.err
+
+
+async def test_with_json_an_error_is_json_too(run_command, tmp_path):
+    ran = await run_command(CTL, "nodes", "--json", folder=tmp_path / "nowhere")
+    assert ran.code == 3
+    assert set(ran.json["error"]) == {"code", "message", "remedy"}
+
+
+async def test_a_name_that_is_no_node_exits_1_and_lists_the_nodes(run_command):
+    ran = await run_command(CTL, "stop", "home-9")
+    assert ran.code == 1
+    assert "usa-los-1" in ran.err
+
+
+async def test_the_fabric_is_found_from_a_folder_below(run_command, fabric, monkeypatch):
+    below = fabric.root.parent / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    ran = await run_command(CTL, "status", "--json", FABRIC_DIR="")
+    assert ran.json["fabric"] == str(fabric.root)
+
+
+async def test_status_of_what_never_ran(run_command):
+    ran = await run_command(CTL, "status", "--json")
+    states = {row["name"]: row["state"] for row in ran.json["processes"]}
+    assert states == dict.fromkeys(
+        ("backend", "edge-1", "home-1", "test-1", "usa-los-1"), "stopped"
+    )
+
+
+async def test_nodes_shows_the_key_that_peers_pin(run_command, fabric):
+    ran = await run_command(CTL, "nodes", "--json")
+    keys = {node["name"]: node["public_key"] for node in ran.json["nodes"]}
+    pinned = {peer.name: peer.public_key.hex() for peer in fabric.config("home-1").peers}
+    assert ran.code == 0
+    assert keys.items() >= pinned.items()
+    assert keys["home-1"] in (await run_command(CTL, "nodes")).out
+
+
+async def test_drain_asks_the_node(run_command, open_node):
+    async with open_node("home-1", {("POST", "/v1/drain"): (202, {})}) as fake:
+        ran = await run_command(CTL, "drain", "home-1", "--json")
+    assert ran.json == {"node": "home-1", "state": "draining"}
+    assert fake.asked == [("POST", "/v1/drain", None)]
+
+
+async def test_a_refusal_exits_1_with_the_nodes_code_and_remedy(run_command, open_node):
+    told = {"code": "not_allowed", "message": "Only the owner drains.", "remedy": "Be the owner."}
+    async with open_node("home-1", {("POST", "/v1/drain"): (403, told)}):
+        ran = await run_command(CTL, "drain", "home-1")
+    assert ran.code == 1
+    assert ran.err == "not_allowed: Only the owner drains.\n  remedy: Be the owner.\n"
+
+
+async def test_channels_shows_each_end(run_command, open_node, a_snapshot, a_channel):
+    edge = a_snapshot("edge-1", channels=[a_channel(1, direction="out")])
+    far = a_snapshot("usa-los-1", channels=[a_channel(1)])
+    async with (
+        open_node("edge-1", {("GET", "/v1/snapshot"): (200, edge)}),
+        open_node("usa-los-1", {("GET", "/v1/snapshot"): (200, far)}),
+    ):
+        ran = await run_command(CTL, "channels", "--json")
+    found = {(one["node"], one["direction"], one["id"]) for one in ran.json["channels"]}
+    assert found == {("edge-1", "out", CHANNEL), ("usa-los-1", "in", CHANNEL)}
+
+
+async def test_channel_finds_ends_and_log_lines_by_the_start_of_the_id(
+    run_command, open_node, a_snapshot, a_channel, fabric
+):
+    _log(fabric, "edge-1", {"time": "2026-01-01T00:00:02Z", "event": "ingress.closed"})
+    _log(fabric, "usa-los-1", {"time": "2026-01-01T00:00:01Z", "event": "egress.closed"})
+    _log(fabric, "home-1", {"time": "2026-01-01T00:00:01Z", "event": "x"}, channel="ff" * 16)
+    far = a_snapshot("usa-los-1", channels=[a_channel(1)])
+    async with open_node("usa-los-1", {("GET", "/v1/snapshot"): (200, far)}):
+        ran = await run_command(CTL, "channel", CHANNEL[:8], "--json")
+        text = (await run_command(CTL, "channel", CHANNEL)).out
+    assert ran.json["id"] == CHANNEL
+    assert [end["node"] for end in ran.json["ends"]] == ["usa-los-1"]
+    assert [line["event"] for line in ran.json["log"]] == ["egress.closed", "ingress.closed"]
+    assert "egress.closed" in text
+
+
+async def test_a_channel_that_is_over_is_found_in_the_logs(
+    run_command, open_node, a_snapshot, fabric
+):
+    _log(fabric, "edge-1", {"time": "2026-01-01T00:00:02Z", "event": "ingress.closed"})
+    empty = a_snapshot("home-1", channels=[])
+    async with open_node("home-1", {("GET", "/v1/snapshot"): (200, empty)}):
+        assert (await run_command(CTL, "channel", CHANNEL)).code == 0
+        assert (await run_command(CTL, "channel", "12345678")).code == 1
+
+
+async def test_expose_says_what_it_did(run_command, open_node):
+    async with open_node("test-1", {("POST", "/v1/services"): (201, {})}) as fake:
+        ran = await run_command(
+            CTL,
+            "expose",
+            "web",
+            "127.0.0.1:8000",
+            *("--open-to", "role:ingress", "--open-to", "area:home", "--edge", "--json"),
+            FABRIC_NODE="test-1",
+        )
+    assert ran.code == 0
+    assert ran.json["open_to"] == ["role:ingress", "area:home"]
+    assert fake.asked[0][2] == {
+        "name": "web",
+        "backend": "127.0.0.1:8000",
+        "open_to": ["role:ingress", "area:home"],
+        "edge_exposable": True,
+    }
+
+
+async def test_unexpose_asks_the_default_node(run_command, open_node):
+    async with open_node("home-1", {("DELETE", "/v1/services/web"): (200, {})}) as fake:
+        assert (await run_command(CTL, "unexpose", "web")).code == 0
+    assert fake.asked == [("DELETE", "/v1/services/web", None)]
+
+
+async def test_forward_tells_each_line_until_the_node_ends_it(run_command, open_node):
+    answer = {"listening": "127.0.0.1:5432"}
+    async with open_node("home-1", {("POST", "/v1/forwards"): (200, answer)}) as fake:
+        ran = await run_command(CTL, "forward", "5432:pg", "--json")
+    assert ran.code == 1
+    assert ran.json == answer
+    assert fake.asked[0][2] == {"listen": "127.0.0.1:5432", "service": "pg"}
+
+
+async def test_inspect_prints_one_frame_into_a_pipe(run_command, open_node, a_snapshot):
+    async with open_node("usa-los-1", {("GET", "/v1/snapshot"): (200, a_snapshot())}):
+        plain = await run_command(INSPECT, "usa-los-1")
+        once = await run_command(INSPECT, "usa-los-1", "--once")
+    assert plain.code == once.code == 0
+    assert plain.out == once.out
+    assert "\x1b" not in plain.out
+    assert plain.out.startswith("usa-los-1  ready")
+    assert max(map(len, plain.out.splitlines())) <= 80
+
+
+async def test_inspect_json_is_the_snapshot(run_command, open_node, a_snapshot):
+    async with open_node("home-1", {("GET", "/v1/snapshot"): (200, a_snapshot("home-1"))}):
+        assert (await run_command(INSPECT, "--json")).json == a_snapshot("home-1")
+
+
+async def test_inspect_takes_a_socket_of_any_node(
+    run_command, open_fake_admin, a_snapshot, tmp_path
+):
+    path = tmp_path / "any.sock"
+    async with open_fake_admin(path, {("GET", "/v1/snapshot"): (200, a_snapshot("far"))}):
+        ran = await run_command(INSPECT, "--socket", path, "--svg", tmp_path / "a.svg")
+    assert ran.code == 0
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+async def test_inspect_of_a_node_that_is_not_there_exits_3(run_command, tmp_path):
+    assert (await run_command(INSPECT, "--socket", tmp_path / "none")).code == 3
+    assert (await run_command(INSPECT, "home-1", "--once")).code == 3
+
+
+def _log(fabric, name, facts, channel=CHANNEL):
+    with fabric.log_file(name).open("a") as log:
+        log.write("a traceback, say\n" + json.dumps({**facts, "channel": channel}) + "\n")
