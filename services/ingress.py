@@ -23,6 +23,7 @@ from fabric.runtime.refusals import RefusalLog
 from services import live, tcp
 from services.listeners import UNCAPPED, Listener, Opener
 from services.live import Live
+from services.visits import IngressBook, VisitorsBook
 
 log = structlog.get_logger()
 
@@ -36,8 +37,7 @@ class Ingress:
 
     _opener: Opener
     _nursery: trio.Nursery
-    _metrics: Metrics
-    _refusals: RefusalLog
+    _book: VisitorsBook
     _listeners: dict[HostPort, Listener] = field(factory=dict)
     _lives: dict[str, Live] = field(factory=dict)
     _changing: trio.Lock = field(factory=trio.Lock)
@@ -78,7 +78,7 @@ class Ingress:
         return [_row(listener) for listener in self._listeners.values()]
 
     def _open(self, config: ListenerConfig, sock: socket.socket) -> None:
-        listener = Listener(config, sock, self._opener, self._metrics, self._refusals)
+        listener = Listener(config, sock, self._opener, self._book)
         self._listeners[config.listen] = listener
         self._nursery.start_soon(listener.run)
         log.info("listener.opened", listen=str(listener.address), service=config.service)
@@ -122,7 +122,7 @@ async def open_ingress(
     async with trio.open_nursery() as nursery:
         refusals = RefusalLog(metrics)
         nursery.start_soon(refusals.run)
-        ingress = Ingress(opener, nursery, metrics, refusals)
+        ingress = Ingress(opener, nursery, IngressBook(metrics, refusals))
         ingress.adopt(listeners, services, sockets)
         yield ingress
         nursery.cancel_scope.cancel()

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
-import structlog
 import trio
 from attrs import define, field
 
 from fabric.codes import Code
 from fabric.config import HostPort, ListenerConfig
 from fabric.errors import RefusedError
-from fabric.runtime.metrics import Metrics
-from fabric.runtime.refusals import RefusalLog
 from services import proxy_protocol, tcp
 from services.accepting import accept_each
 from services.lifetime import Lifetime
 from services.live import Live
 from services.proxy_protocol import ProxyHeader, ProxyHeaderError
 from services.splice import SplicedChannel, splice
-
-log = structlog.get_logger()
+from services.visits import Visit, VisitorsBook
 
 HEADER_WITHIN = 5.0
 """Seconds for the PROXY header, which a load balancer sends with its first packet."""
@@ -49,43 +44,13 @@ class Opener(Protocol):
 
 
 @define(eq=False)
-class Visit:
-    """One accepted connection: by which rules, from where, into which channel."""
-
-    config: ListenerConfig
-    client: HostPort
-    """The socket's other end, or whom the PROXY header names."""
-
-    life: Lifetime
-    channel: str = ""
-    """The channel's id; empty before there is one."""
-
-
-def log_closed(visit: Visit) -> None:
-    """Write the one line of a connection that was not refused."""
-    life = visit.life
-    log.info(
-        "ingress.closed",
-        listener=str(visit.config.listen),
-        service=visit.config.service,
-        channel=visit.channel,
-        client=str(visit.client),
-        sent_bytes=life.sent_bytes,
-        received_bytes=life.received_bytes,
-        age_s=round(life.age, 3),
-        code=life.code,
-    )
-
-
-@define(eq=False)
 class Listener:
     """Owns its socket while it runs. :attr:`config` may be replaced: it holds for what comes."""
 
     config: ListenerConfig
     _sock: socket.socket
     _opener: Opener
-    _metrics: Metrics
-    _refusals: RefusalLog
+    _book: VisitorsBook
     live: Live = field(factory=Live)
     """Connections of the service, those of its other listeners included."""
 
@@ -94,9 +59,6 @@ class Listener:
 
     tells_client: bool = True
     """Whether the channel carries the client's address, which is believed from an ingress only."""
-
-    on_end: Callable[[Visit], None] = log_closed
-    """Told of every connection at its end, but for refused ones."""
 
     connections: int = 0
     address: HostPort = field(init=False)
@@ -120,12 +82,12 @@ class Listener:
 
     def _take(self, nursery: trio.Nursery, sock: socket.socket, client: HostPort) -> None:
         config = self.config
-        self._metrics.ingress_accepted.add(str(config.listen))
         life = Lifetime(quota_bytes=config.quota_bytes, idle_timeout=config.idle_timeout)
         visit = Visit(config, client, life)
+        self._book.came(visit)
         if full := self._full():
             tcp.reset(sock)
-            self._refuse(visit, RefusedError(full))
+            self._book.refused(visit, RefusedError(full))
             return
         self.connections += 1
         self.live.enter(life)
@@ -150,9 +112,9 @@ class Listener:
                 # Ended before there was a channel: a FIN would be an empty answer, this is none.
                 tcp.reset(sock)
             if refused:
-                self._refuse(visit, refused)
+                self._book.refused(visit, refused)
             else:
-                self.on_end(visit)
+                self._book.closed(visit)
 
     async def _carry(self, sock: socket.socket, visit: Visit) -> None:
         config, first = visit.config, b""
@@ -165,21 +127,6 @@ class Listener:
         ) as channel:
             visit.channel = channel.id
             await splice(sock, channel, visit.life, gone=Code.CLIENT_GONE, first=first)
-
-    def _refuse(self, visit: Visit, refused: RefusedError) -> None:
-        name = str(visit.config.listen)
-        self._metrics.ingress_refused.add(name, refused.code)
-        self._refusals.refused(
-            "ingress.refused",
-            refused.code,
-            trio.current_time(),
-            listener=name,
-            service=visit.config.service,
-            client=str(visit.client),
-            channel=refused.channel_id,
-            hop=refused.hop,
-            detail=refused.detail,
-        )
 
 
 async def receive_header(sock: socket.socket) -> tuple[ProxyHeader, bytes]:
