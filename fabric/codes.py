@@ -228,3 +228,51 @@ class Code(enum.IntEnum):
         "The connection did not start with a valid PROXY header.",
         "Let the load balancer send PROXY v1 or v2, or set accept_proxy = false.",
     )
+
+    # -- asking over HTTP: the admin socket --
+    BAD_REQUEST = (
+        80,
+        "The request cannot be understood.",
+        "Correct it: docs/reference/admin-api.md shows each one.",
+    )
+    REQUEST_TOO_LARGE = (
+        81,
+        "The request is larger than this route takes.",
+        "Send less: 16 KiB of headers and 1 MiB of body at most.",
+    )
+    REQUEST_TOO_SLOW = (
+        82,
+        "The request did not arrive in time.",
+        "Send it at once; look for a client that hangs.",
+    )
+    TOO_MANY_CLIENTS = (
+        83,
+        "As many clients are connected here as may be.",
+        "End some of them, or retry later.",
+    )
+    NO_SUCH_ROUTE = (
+        84,
+        "Nothing answers at this path.",
+        "Check the path; the tool that asks may be of another release than the node.",
+    )
+    NO_SUCH_METHOD = (
+        85,
+        "This path does not take this method.",
+        "Check the method in docs/reference/admin-api.md.",
+    )
+    CALLER_MAY_NOT_READ = (
+        86,
+        "This user may not read from this node.",
+        "Join the group [admin] group, or ask as the node's user or root.",
+    )
+    CALLER_MAY_NOT_CHANGE = (
+        87,
+        "This user may look at this node but not change it.",
+        "Ask as root, as the node's user, or as a member of [admin] change_group.",
+    )
+    UNKNOWN_CHANNEL = (
+        88,
+        "No open channel has this id here.",
+        "See `fabricctl channels`; the log of an ended channel is found by its id.",
+    )
+    STARTING = (89, "The node has not finished starting.", "Wait, or read its log.")
