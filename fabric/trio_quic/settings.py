@@ -11,6 +11,9 @@ KIB = 1 << 10
 INITIAL_CREDIT = 64 * KIB
 """Bytes a peer may send on a fresh stream, fixed by the protocol: both ends must agree on it."""
 
+UNLIMITED = (1 << 62) - 1
+"""Beyond what any stream can carry (RFC 9000, 4.5)."""
+
 
 @frozen(repr=False)
 class Identity:
@@ -56,6 +59,10 @@ class Settings:
     max_stream_credit_far: int = 4 * MIB
     """The same where the round trip is over 5 ms: a stream's rate is at most window / RTT."""
 
+    peer_credit: bool = True
+    """Whether peers keep stream credit as we do. ``False``, for peers of another make, leaves the
+    engine's own windows and :attr:`guard_bytes`: a stalled reader then loses its stream."""
+
     guard_bytes: int = 32 * MIB
     """Promised beyond :data:`INITIAL_CREDIT`, and unread, per connection. Past it the stream that
     has been unread the longest is reset: slow readers pay, never the connection."""
@@ -98,3 +105,8 @@ class Settings:
 
     socket_buffer_bytes: int = 4 * MIB
     """Asked of the kernel, which clips it to ``net.core.rmem_max`` unless we may force it."""
+
+    @property
+    def initial_credit(self) -> int:
+        """Bytes that either end may send on a fresh stream."""
+        return INITIAL_CREDIT if self.peer_credit else UNLIMITED

@@ -45,7 +45,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._chunks: list[bytes] = []  # few: a deque would take 600 bytes of an idle stream
         self._received = 0
         self._consumed = 0
-        self._granted = INITIAL_CREDIT
+        self._granted = connection.limits.initial_credit
         """Absolute limit that we gave the peer."""
         self._window = INITIAL_CREDIT
         self._promise = 0
@@ -55,7 +55,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._reader: trio.lowlevel.Task | None = None
         self._read_at = connection.last_heard
         self._sent = 0
-        self._limit = INITIAL_CREDIT
+        self._limit = connection.limits.initial_credit
         """Absolute limit that the peer gave us."""
         self._send_error: Exception | None = None
         self._sender: trio.lowlevel.Task | None = None
