@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.bench import tcp
+from tests.bench import quic, tcp
 from tests.bench.contender import Contender
 from tests.bench.rivals import RIVALS, Rival
 
 
 def everyone(prototype: str | None) -> list[Contender]:
-    return [forwarder(rival) for rival in RIVALS]
+    return [*quic.contenders(prototype), quic.own_bulk(), *map(forwarder, RIVALS)]
 
 
 def forwarder(rival: Rival) -> Contender:
-    return Contender(
-        rival.name, tcp.FIGURES, partial(tcp.measure, rival), rival.missing, rival.note
-    )
+    figures = tcp.FIGURES - {"ingress.share_of_quic"}
+    return Contender(rival.name, figures, partial(tcp.measure, rival), rival.missing, rival.note)

@@ -10,6 +10,7 @@ it fails under load: a bound on what waits to be sent, and a stream id taken at 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 from typing import cast
@@ -17,8 +18,9 @@ from typing import cast
 from aioquic.asyncio import connect, serve
 from aioquic.asyncio.protocol import QuicStreamAdapter
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.bench.aioquic_setup import configuration, udp_port, unsent, write_identity
+from fabric.net.tls import create_key, load_key
+from tests.bench.aioquic_setup import configuration, unsent
+from tests.bench.processes import free_port
 
 PIECE = 64 * 1024
 UNSENT_BYTES = 1024 * 1024
@@ -42,7 +44,8 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def room_to_send(transport: QuicStreamAdapter) -> None:
-    while unsent(transport) > UNSENT_BYTES:  # noqa: ASYNC110  aioquic has no event for it
+    quic, stream = transport.protocol._quic, transport.stream_id
+    while unsent(quic, stream) > UNSENT_BYTES:  # noqa: ASYNC110  aioquic has no event for it
         await asyncio.sleep(0.001)
 
 
@@ -53,8 +56,8 @@ async def splice(near: Ends, far: Ends) -> None:
 
 
 async def egress(backend: int, folder: Path) -> None:
-    write_identity(folder)
-    port, splices = udp_port(), set[asyncio.Task[None]]()
+    port, splices = free_port(socket.SOCK_DGRAM), set[asyncio.Task[None]]()
+    settings = configuration(create_key(folder / "key"), is_client=False)
 
     async def deliver(stream: Ends) -> None:
         await splice(stream, await asyncio.open_connection("127.0.0.1", backend))
@@ -64,7 +67,6 @@ async def egress(backend: int, folder: Path) -> None:
         splices.add(task)
         task.add_done_callback(splices.discard)
 
-    settings = configuration(folder, is_client=False)
     await serve("127.0.0.1", port, configuration=settings, stream_handler=accepted)
     (folder / "port").write_text(str(port))
     (folder / "ready").touch()
@@ -73,7 +75,7 @@ async def egress(backend: int, folder: Path) -> None:
 
 async def ingress(listen: int, folder: Path) -> None:
     port = int((folder / "port").read_text())
-    settings = configuration(folder, is_client=True)
+    settings = configuration(load_key(folder / "key"), is_client=True)
     async with connect("127.0.0.1", port, configuration=settings) as connection:
 
         async def accepted(*client: object) -> None:

@@ -28,7 +28,7 @@ from tests.bench import catalogue, nebula
 from tests.bench.processes import Room, free_port, listening
 from tests.bench.route import Route
 
-HERE = Path(__file__).parent
+FORWARD_IROH = Path(__file__).parent / "forward_iroh.py"
 IROH_PYTHON = Path(".peers/iroh/bin/python").absolute()
 
 
@@ -161,12 +161,11 @@ def kcptun(room: Room, backend: int) -> Route:
     return route
 
 
-def python_halves(python: str | Path, script: str, *flags: str) -> Callable[[Room, int], Route]:
+def python_halves(*program: str | Path) -> Callable[[Room, int], Route]:
     """A Python library as a rival: egress leaves `ready` in the folder, then ingress starts."""
 
     def start(room: Room, backend: int) -> Route:
         route = Route(port=free_port())
-        program = [python, HERE / script, *flags]
         ready = room.folder / "ready"
         room.start(*program, "egress", str(backend), room.folder, until=ready.exists)
         accepts = listening(route.port)
@@ -204,16 +203,16 @@ RIVALS = (
         ("openssh-client", "openssh-server"),
     ),
     Rival(catalogue.KCPTUN, kcptun, ("kcptun-server", "kcptun-client"), ("kcptun",)),
-    Rival(catalogue.AIOQUIC, python_halves(sys.executable, "forward_aioquic.py")),
+    Rival(catalogue.AIOQUIC, python_halves(sys.executable, "-m", "tests.bench.forward_aioquic")),
     Rival(
         catalogue.IROH,
-        python_halves(IROH_PYTHON, "forward_iroh.py"),
+        python_halves(IROH_PYTHON, FORWARD_IROH),
         note="the wheel as it is",
         needs=iroh_needs,
     ),
     Rival(
         catalogue.IROH_REPAIRED,
-        python_halves(IROH_PYTHON, "forward_iroh.py", "--repaired"),
+        python_halves(IROH_PYTHON, FORWARD_IROH, "--repaired"),
         note="without its binding's copy loop",
         needs=iroh_needs,
     ),

@@ -1,0 +1,138 @@
+"""`quic.*`: our driver, aioquic and, where it is given, the prototype, each in two processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Set
+from functools import partial
+from pathlib import Path
+
+from tests.bench.catalogue import AIOQUIC, NONE_STALLED, OWN_QUIC, PROTOTYPE
+from tests.bench.contender import Contender
+from tests.bench.processes import Room
+from tests.bench.report import OURS, Reading
+
+WITHIN = 30.0
+"""Seconds beyond a task's own that it may take to start, to drain and to end."""
+
+TASKS = {
+    "bulk 1452": frozenset({"quic.bulk_1452"}),
+    "bulk 1200": frozenset({"quic.bulk_1200"}),
+    "requests 1452": frozenset({"quic.requests_1", "quic.requests_32"}),
+    "handshakes 1452": frozenset({"quic.handshakes_16"}),
+}
+OWN_TASKS = TASKS | {
+    "stalled 1452": frozenset({"quic.stalled_rate_20", "quic.stalled_rate_200"}),
+    "ticker 1452": frozenset({"quic.ticker_max_ms"}),
+}
+"""A task of a program and its datagram size, and the figures that it yields."""
+
+
+def contenders(prototype: str | None) -> list[Contender]:
+    found = [
+        Contender(OURS, _all(OWN_TASKS), partial(measure, OURS, "quic_fabric", OWN_TASKS)),
+        Contender(AIOQUIC, _all(TASKS), partial(measure, AIOQUIC, "quic_aioquic", TASKS)),
+    ]
+    if prototype:
+        folder = Path(prototype).absolute()
+        found.append(
+            Contender(
+                PROTOTYPE,
+                frozenset().union(*RUNS),
+                partial(measure_prototype, folder),
+                lambda: "" if (folder / "bulk.py").exists() else f"no bulk.py in {folder}",
+            )
+        )
+    return found
+
+
+def own_bulk() -> Contender:
+    """The driver alone, for the share of its rate that a whole path keeps."""
+
+    def measure_bulk(_: Set[str], seconds: float) -> Iterator[Reading]:
+        tasks = {"bulk 1452": TASKS["bulk 1452"]}
+        for reading in measure(OWN_QUIC, "quic_fabric", tasks, TASKS["bulk 1452"], seconds):
+            yield reading._replace(figure="ingress.share_of_quic")
+
+    return Contender(OWN_QUIC, frozenset({"ingress.share_of_quic"}), measure_bulk)
+
+
+def _all(tasks: dict[str, frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*tasks.values())
+
+
+def measure(
+    who: str, program: str, tasks: dict[str, frozenset[str]], wanted: Set[str], seconds: float
+) -> Iterator[Reading]:
+    """A fresh acceptor for each task: none inherits what another left behind."""
+    for task, figures in tasks.items():
+        if wanted & figures:
+            for figure, value in run_task(program, task, seconds).items():
+                name = figure.removesuffix("_alone")
+                if f"quic.{name}" in wanted:
+                    yield Reading(who if name == figure else NONE_STALLED, f"quic.{name}", value)
+
+
+def run_task(program: str, task: str, seconds: float) -> dict[str, float]:
+    name, datagram_bytes = task.split()
+    call = [sys.executable, "-m", f"tests.bench.{program}"]
+    with Room() as room:
+        if name != "ticker":
+            ready = (room.folder / "port").exists
+            room.start(*call, "serve", datagram_bytes, room.folder, until=ready)
+        words = [name, datagram_bytes, room.folder, str(seconds)]
+        told = room.output(*call, *words, within=4 * seconds + WITHIN)
+        figures: dict[str, float] = json.loads(told)
+        return figures
+
+
+# ---- the prototype ----
+Command = Callable[[float], list[str]]
+
+RUNS: dict[frozenset[str], tuple[Command, str, dict[str, str]]] = {
+    frozenset({"quic.bulk_1452"}): (
+        lambda seconds: ["bulk.py", "1452", "1", "1", str(round(500 * seconds))],
+        r"([\d.]+) MB/s",
+        {},
+    ),
+    frozenset({"quic.bulk_1200"}): (
+        lambda seconds: ["bulk.py", "1200", "1", "1", str(round(400 * seconds))],
+        r"([\d.]+) MB/s",
+        {},
+    ),
+    frozenset({"quic.requests_1"}): (
+        lambda seconds: ["rr.py", str(round(4000 * seconds)), "1"],
+        r"(\d+)/s p50",
+        {},
+    ),
+    frozenset({"quic.requests_32"}): (
+        lambda seconds: ["rr.py", str(round(12000 * seconds)), "32"],
+        r"(\d+)/s p50",
+        {"DELAY": "auto"},  # its pump sends for tasks that were woken together
+    ),
+    frozenset({"quic.handshakes_16"}): (
+        lambda seconds: ["hs.py", str(round(1000 * seconds)), "16"],
+        r"(\d+)/s p50",
+        {},
+    ),
+}
+"""Its programs count work, not time: the numbers take about the seconds on two cores."""
+
+
+def measure_prototype(folder: Path, wanted: Set[str], seconds: float) -> Iterator[Reading]:
+    """Reads what its programs print; its handshakes are mutual TLS, without a Hello."""
+    for figures, (command, pattern, env) in RUNS.items():
+        for figure in wanted & figures:
+            script, *words = command(seconds)
+            with Room() as room:
+                told = room.output(
+                    *[sys.executable, folder / script, *words],
+                    within=8 * seconds + WITHIN,
+                    env=env,
+                )
+            found = re.search(pattern, told)
+            if found is None:
+                raise ValueError(f"{script} printed no figure: {told.strip()[-200:]}")
+            yield Reading(PROTOTYPE, figure, float(found[1]))
