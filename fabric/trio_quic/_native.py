@@ -50,7 +50,7 @@ PRIVATE_NAMES = {
         "_state", "_handshake_complete", "_handshake_confirmed", "_close_event", "_set_version",
         "_configuration", "_is_client", "_version", "_retry_source_connection_id",
         "_original_destination_connection_id", "_applied_transport_parameters",
-        "_pre_handshake_state_replayed", "_created_local_stream_ids", "host_cid",
+        "_pre_handshake_state_replayed", "_created_local_stream_ids", "_open_stream", "host_cid",
     ),
     "QuicTlsBridge": ("serialize_transport_parameters", "receive_crypto", "next_traffic_secret"),
 }  # fmt: skip
