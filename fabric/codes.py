@@ -276,3 +276,13 @@ class Code(enum.IntEnum):
         "See `fabricctl channels`; the log of an ended channel is found by its id.",
     )
     STARTING = (89, "The node has not finished starting.", "Wait, or read its log.")
+    CANNOT_LISTEN = (
+        90,
+        "The node cannot listen at this address.",
+        "Choose another port, or end what listens there.",
+    )
+    NOT_LOOPBACK = (
+        91,
+        "Other machines could reach this address, and would act as this node.",
+        'Listen on 127.0.0.1 or [::1]; or ask with "remote": true, if that is meant.',
+    )
