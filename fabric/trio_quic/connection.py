@@ -55,8 +55,8 @@ APPLICATION_ERROR = 0x0C
 STRANGER_UNIDIRECTIONAL = 2
 """A stranger may open the credit stream and one more."""
 
-HANDSHAKE_BYTES = 8 * 1024
-"""What handshake packets and acknowledgements may add to a stranger's payload."""
+PACKET_OVERHEAD = 4 * 1024
+"""What headers, acknowledgements and a resent Hello may add to a stranger's payload."""
 
 
 class Connection:
@@ -98,6 +98,7 @@ class Connection:
         self.handshaking = False
         self.counted_as_stranger = False
         self.known_address = False
+        self._stranger_bytes = 0
         self.stranger_address = self.remote_address
         self.allowance: int | None = None
         """Bytes that may go to an address not yet validated; ``None`` once it is."""
@@ -294,8 +295,8 @@ class Connection:
         """Take what the socket read; return whether the engine found it authentic and new."""
         self.bytes_received += len(buffer)
         fresh = self.engine.feed(buffer, segment, now)
-        if not self.admitted:
-            self._charge_stranger()
+        if not self.admitted and self.established.is_set():
+            self._charge_stranger(len(buffer))
         if fresh or not self.established.is_set():
             self.last_heard = now
             if self.engine.pto_count > 1:
@@ -521,9 +522,11 @@ class Connection:
         stream = self.streams[stream_id] = Stream(self, stream_id)
         return stream
 
-    def _charge_stranger(self) -> None:
+    def _charge_stranger(self, size: int) -> None:
+        # Not before TLS is complete: there resent first flights add up, and nothing is kept.
+        self._stranger_bytes += size
         allowed = self.limits.stranger_bytes
-        if allowed and self.bytes_received > allowed + HANDSHAKE_BYTES:
+        if allowed and self._stranger_bytes > allowed + PACKET_OVERHEAD:
             self.close(codes.STRANGER_BUDGET, "too many bytes before Hello")
 
     def _count_sent(self, datagrams: list[bytes]) -> None:
