@@ -21,7 +21,10 @@ EDGE_NODE = "edge-1"
 BACKEND = "backend"
 """The demo's HTTP server: a process of the local fabric, and no node."""
 
-OPEN_TO = ("role:ingress", "node:home-1")
+APP_NODE = "app-1"
+"""A member that no process of ours runs: its file is there for a program of the reader's own."""
+
+OPEN_TO = ("role:ingress", "node:home-1", f"node:{APP_NODE}")
 """Who may open the demo. test-1 is left out, to show what a refusal looks like."""
 
 DRAIN_TIMEOUT = 10
@@ -36,6 +39,8 @@ class PlannedNode:
     area: str
     roles: tuple[str, ...]
     program: str = "cli.fabricd"
+    file: str = "node.toml"
+    """Name of its configuration, in its folder."""
 
 
 FLEET = (
@@ -44,6 +49,11 @@ FLEET = (
     PlannedNode(OFFERING_NODE, "usa", ("relay", "ingress", "egress", "update-cache")),
     PlannedNode(EDGE_NODE, "home", ("ingress",), program="cli.fabric_ingress"),
 )
+"""What `up` starts."""
+
+APP = PlannedNode(APP_NODE, "home", (), program="", file="app.toml")
+MEMBERS = (*FLEET, APP)
+"""Whom every node admits."""
 
 
 @frozen
@@ -59,7 +69,7 @@ class Ports:
 def configuration(
     node: PlannedNode, *, fabric_id: str, ports: Ports, public_keys: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The TOML document of *node*; *public_keys* holds every node's, in hex."""
+    """The TOML document of *node*; *public_keys* holds every member's, in hex."""
     document: dict[str, Any] = {
         "node": {
             "name": node.name,
@@ -68,10 +78,10 @@ def configuration(
             "roles": list(node.roles),
             "drain_timeout_s": DRAIN_TIMEOUT,
         },
-        "quic": {"listen": f"{LOOPBACK}:{ports.quic[node.name]}"},
+        "quic": {"listen": f"{LOOPBACK}:{ports.quic.get(node.name, 0)}"},
         "log": {"format": "json"},
         "peers": [
-            _peer(peer, ports, public_keys[peer.name]) for peer in FLEET if peer is not node
+            _peer(peer, ports, public_keys[peer.name]) for peer in MEMBERS if peer is not node
         ],
         "services": {SERVICE: _demo(node, ports)},
     }
@@ -82,14 +92,16 @@ def configuration(
 
 
 def _peer(peer: PlannedNode, ports: Ports, public_key: str) -> dict[str, Any]:
-    return {
+    document = {
         "name": peer.name,
         "public_key": public_key,
-        "address": f"{LOOPBACK}:{ports.quic[peer.name]}",
         "area": peer.area,
         "roles": list(peer.roles),
         "offers": [SERVICE] if peer.name == OFFERING_NODE else [],
     }
+    if peer.name in ports.quic:  # a member without a fixed port dials, and is never dialled
+        document["address"] = f"{LOOPBACK}:{ports.quic[peer.name]}"
+    return document
 
 
 def _demo(node: PlannedNode, ports: Ports) -> dict[str, Any]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 
 import psutil
 
 LOOPBACK = "127.0.0.1"
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    """A port of *kind* (stream or datagram) that nobody holds on loopback now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(kind: socket.SocketKind, count: int) -> list[int]:
+    """*count* different ports of *kind* (stream or datagram) that nobody holds on loopback now."""
+    with ExitStack() as held:  # all at once: one that is let go may come again
+        probes = [held.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(count)]
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def is_free(port: int, kind: socket.SocketKind) -> bool:

@@ -12,8 +12,8 @@ from attrs import evolve, frozen
 
 from cli.exits import CommandError
 from cli.local import LocalFabric
-from cli.local_plan import FLEET, PlannedNode, Ports, configuration
-from cli.local_ports import free_port, is_free
+from cli.local_plan import FLEET, MEMBERS, PlannedNode, Ports, configuration
+from cli.local_ports import free_ports, is_free
 from fabric.net.tls import create_key, load_key
 
 LAYOUT = 1
@@ -61,8 +61,8 @@ def prepare(fabric: LocalFabric, *, port: int | None, running: frozenset[str]) -
         setup = evolve(setup, ports=evolve(setup.ports, ingress=port))
     if not running:
         setup = evolve(setup, ports=_usable(setup.ports))
-    keys = {node.name: _public_key(fabric, node.name) for node in FLEET}
-    for node in FLEET:
+    keys = {node.name: _public_key(fabric, node.name) for node in MEMBERS}
+    for node in MEMBERS:
         _write_config(fabric, node, setup, keys, keep=setup == before)
     state = {
         "layout": LAYOUT,
@@ -76,20 +76,23 @@ def prepare(fabric: LocalFabric, *, port: int | None, running: frozenset[str]) -
 
 
 def _drawn() -> Setup:
-    quic = {node.name: free_port(socket.SOCK_DGRAM) for node in FLEET}
-    ports = Ports(DEFAULT_PORT, free_port(socket.SOCK_STREAM), quic)
+    names = [node.name for node in FLEET]
+    quic = dict(zip(names, free_ports(socket.SOCK_DGRAM, len(names)), strict=True))
+    (backend,) = free_ports(socket.SOCK_STREAM, 1)
+    ports = Ports(DEFAULT_PORT, backend, quic)
     return Setup(secrets.token_hex(16), ports)
 
 
 def _usable(ports: Ports) -> Ports:
     """*ports*, those that somebody took since replaced; the ingress's is a person's choice."""
+    others = iter(free_ports(socket.SOCK_DGRAM, len(ports.quic)))
     quic = {
-        name: port if is_free(port, socket.SOCK_DGRAM) else free_port(socket.SOCK_DGRAM)
+        name: port if is_free(port, socket.SOCK_DGRAM) else next(others)
         for name, port in ports.quic.items()
     }
     backend = ports.backend
     if not is_free(backend, socket.SOCK_STREAM):
-        backend = free_port(socket.SOCK_STREAM)
+        (backend,) = free_ports(socket.SOCK_STREAM, 1)
     return evolve(ports, backend=backend, quic=quic)
 
 
@@ -110,7 +113,7 @@ def _write_config(
     keep: bool,
 ) -> None:
     """Write *node*'s TOML; with *keep*, only where there is none, so that edits by hand stay."""
-    path = fabric.config_file(node.name)
+    path = fabric.folder(node.name) / node.file
     if keep and path.exists():
         return
     document = configuration(node, fabric_id=setup.fabric_id, ports=setup.ports, public_keys=keys)

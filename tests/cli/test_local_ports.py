@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from cli.exits import CommandError
-from cli.local_ports import free_port, holder, is_free, next_free
+from cli.local_ports import free_ports, holder, is_free, next_free
 from cli.local_up import require_free
 
 
@@ -20,7 +20,7 @@ def taken():
 
 def test_a_listening_port_is_taken(taken):
     assert not is_free(taken, socket.SOCK_STREAM)
-    assert is_free(free_port(socket.SOCK_STREAM), socket.SOCK_STREAM)
+    assert is_free(free_ports(socket.SOCK_STREAM, 1)[0], socket.SOCK_STREAM)
 
 
 def test_a_bound_datagram_port_is_taken():
@@ -39,4 +39,4 @@ def test_the_refusal_names_the_holder_and_a_port_to_use_instead(taken):
 
 
 def test_a_port_that_nobody_listens_on_has_no_holder():
-    assert holder(free_port(socket.SOCK_STREAM)) == ""
+    assert holder(free_ports(socket.SOCK_STREAM, 1)[0]) == ""

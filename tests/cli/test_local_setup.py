@@ -9,8 +9,9 @@ import pytest
 
 from cli.exits import CommandError
 from cli.local import LocalFabric, only_one
-from cli.local_plan import EDGE_NODE, FLEET, OFFERING_NODE, SERVICE
+from cli.local_plan import APP, EDGE_NODE, FLEET, MEMBERS, OFFERING_NODE, SERVICE
 from cli.local_setup import prepare, remembered
+from fabric.config import load_config
 from fabric.core.access import Subject, permits
 
 IDLE = frozenset()
@@ -21,7 +22,15 @@ def test_every_file_is_a_configuration_that_its_program_takes(fabric):
     for name in fabric.names:
         config = fabric.config(name)
         assert config.name == name
-        assert len(config.peers) == len(FLEET) - 1
+        assert len(config.peers) == len(MEMBERS) - 1
+
+
+def test_a_program_of_the_readers_own_is_a_member_that_nobody_dials(fabric):
+    config = load_config(fabric.folder(APP.name) / APP.file)
+    assert {peer.name for peer in config.peers} == {node.name for node in FLEET}
+    assert APP.name not in fabric.names
+    told = [peer for peer in fabric.config("home-1").peers if peer.name == APP.name]
+    assert [peer.address for peer in told] == [None]
 
 
 def test_the_nodes_agree_on_the_fabric_and_on_each_others_addresses(fabric):
@@ -29,7 +38,8 @@ def test_the_nodes_agree_on_the_fabric_and_on_each_others_addresses(fabric):
     assert len({config.fabric_id for config in configs.values()}) == 1
     for config in configs.values():
         for peer in config.peers:
-            assert peer.address == configs[peer.name].quic.listen
+            known = configs.get(peer.name)
+            assert peer.address == (known and known.quic.listen)
 
 
 def test_only_the_node_beside_the_backend_offers_the_demo(fabric):
