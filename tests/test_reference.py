@@ -1,0 +1,69 @@
+"""The reference pages say what the code does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import tomli_w
+from attrs import NOTHING, fields
+
+from cli.exits import Exit
+from fabric.config import (
+    AdminConfig,
+    ListenerConfig,
+    LogConfig,
+    NodeConfig,
+    PeerConfig,
+    QuicConfig,
+    ServiceConfig,
+)
+from fabric.config.schema import TABLES
+
+DOCS = Path(__file__).parent.parent / "docs"
+MODELS = {
+    "[node]": NodeConfig,
+    "[quic]": QuicConfig,
+    "[admin]": AdminConfig,
+    "[log]": LogConfig,
+    "[[peers]]": PeerConfig,
+    "[services.NAME]": ServiceConfig,
+    "[[listeners]]": ListenerConfig,
+}
+
+
+def test_the_page_of_codes_is_current():
+    generate = runpy.run_path(str(DOCS / "generate.py"))
+    page = generate["CODES_PAGE"].read_text()
+    assert page == generate["codes_page"](), "run: .venv/bin/python docs/generate.py"
+
+
+def shown_default(model: type, key) -> str:
+    """The default of *key* as the page writes it."""
+    default = next(one.default for one in fields(model) if one.name == key.setting)
+    if default is NOTHING:
+        return "required"
+    if hasattr(default, "factory"):
+        default = default.factory()
+    if default is None:
+        return "none"
+    if isinstance(default, dict):
+        return "`{}`"
+    return f"`{tomli_w.dumps({'x': key.kind.write(default)}).removeprefix('x = ').strip()}`"
+
+
+@pytest.mark.parametrize(("header", "keys"), list(zip(MODELS, TABLES.values(), strict=True)))
+def test_the_page_of_settings_has_every_setting_with_its_default(header, keys):
+    page = (DOCS / "reference" / "configuration.md").read_text()
+    section = page.partition(f"## `{header}`\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \| [^|]+ \|$", section, re.M)
+    assert rows == [(key.name, shown_default(MODELS[header], key)) for key in keys]
+
+
+def test_the_page_of_exit_codes_has_all_of_them():
+    page = (DOCS / "reference" / "exit-codes.md").read_text()
+    assert re.findall(r"^\| (\d+) \| ([a-z]+)", page, re.M) == [
+        (str(code.value), code.name.lower()) for code in Exit
+    ]
