@@ -25,16 +25,21 @@ def create_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 def own_folder(path: Path, *, mode: int = 0o700) -> None:
     """Make the folder *path*, and its parents, unless it is there already.
 
-    Raises :exc:`PermissionError` where somebody else owns it: among the temporary files,
-    where anybody may take a name first, that would be theirs to fill.
+    Raises :exc:`PermissionError` for one of somebody else's among files that anybody may make,
+    as in ``/tmp``: whoever took the name first could read or swap what is put there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(mode=mode)
     except FileExistsError:
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), 0):
+        if path.parent.stat().st_mode & stat.S_IWOTH and not _is_own(path.lstat()):
             raise PermissionError(f"{path} is not a folder of this user's") from None
+        if not path.is_dir():
+            raise
+
+
+def _is_own(found: os.stat_result) -> bool:
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), 0)
 
 
 def _place(path: Path, data: bytes, mode: int, name: Callable[[str, Path], None]) -> None:

@@ -74,20 +74,28 @@ def test_an_own_folder_is_made_private_and_kept_as_it_is(tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o750
 
 
-def test_a_link_or_a_file_is_no_own_folder(tmp_path):
+def test_a_link_to_a_folder_is_one_and_a_file_is_none(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "file").touch()
-    for name in ("link", "file"):
-        with pytest.raises(PermissionError, match="not a folder of this user"):
-            durable.own_folder(tmp_path / name)
+    durable.own_folder(tmp_path / "link")
+    with pytest.raises(FileExistsError):
+        durable.own_folder(tmp_path / "file")
 
 
-def test_a_folder_of_somebody_else_is_no_own_folder(tmp_path, monkeypatch):
+def test_where_anybody_may_make_files_only_ones_own_folder_will_do(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    tmp_path.chmod(0o1777)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "taken").mkdir()
+    durable.own_folder(tmp_path / "taken")
+    with pytest.raises(PermissionError, match="not a folder of this user"):
+        durable.own_folder(tmp_path / "link")
+
     owner = (tmp_path / "taken").stat().st_uid
-    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     if owner == 0:
         os.chown(tmp_path / "taken", 12345, -1)
-    with pytest.raises(PermissionError):
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(PermissionError, match="not a folder of this user"):
         durable.own_folder(tmp_path / "taken")
