@@ -16,6 +16,13 @@ from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.tokens import pack_address
 
 
+_MAPPED = bytes(10) + b"\xff\xff"
+"""How a socket of both families shows an IPv4 address (RFC 4291, 2.5.5.2): else all would share
+one /64."""
+
+_LOOPBACK = bytes(15) + b"\x01"
+
+
 class Verdict(enum.Enum):
     """What a first packet gets."""
 
@@ -99,9 +106,10 @@ class Strangers:
 
 def prefix(address: tuple[str, int]) -> bytes:
     """Return what one party is likely to hold: the whole IPv4 address, or the IPv6 /64."""
-    packed = pack_address(address)[:-2]
+    packed = pack_address(address)[:-2].removeprefix(_MAPPED)
     return packed if len(packed) == 4 else packed[:8]
 
 
 def is_loopback(address: tuple[str, int]) -> bool:
-    return address[0].startswith("127.") or address[0] == "::1"
+    packed = pack_address(address)[:-2].removeprefix(_MAPPED)
+    return packed[0] == 127 if len(packed) == 4 else packed == _LOOPBACK
