@@ -8,7 +8,8 @@ import trio
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.exits import CommandError, Exit, Json, NotReachedError, UsageError
+from cli.exit_codes import Exit
+from cli.exits import CommandError, Json, NotReachedError, UsageError
 from cli.local import LocalFabric, existing_fabric
 from cli.local_logs import LogLine, lines_of_channel
 from cli.output import show

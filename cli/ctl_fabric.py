@@ -8,7 +8,8 @@ import trio
 from attrs import asdict
 from rich.text import Text
 
-from cli.exits import CommandError, Exit, Json, NotReachedError
+from cli.exit_codes import Exit
+from cli.exits import CommandError, Json, NotReachedError
 from cli.local import LocalFabric, existing_fabric, fabric_here, only_one
 from cli.local_plan import BACKEND
 from cli.local_process import Process

@@ -6,7 +6,8 @@ import trio
 from rich.console import Group
 from rich.text import Text
 
-from cli.exits import CommandError, Exit, Json, NotReachedError
+from cli.exit_codes import Exit
+from cli.exits import CommandError, Json, NotReachedError
 from cli.local import LocalFabric, existing_fabric
 from cli.local_process import forget, recorded, wait_ended
 from cli.output import show

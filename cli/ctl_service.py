@@ -9,7 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from cli.exits import Exit, Json, UsageError
+from cli.exit_codes import Exit
+from cli.exits import Json, UsageError
 from cli.local import DEFAULT_NODE, existing_fabric
 from cli.output import show
 from cli.units import byte_count

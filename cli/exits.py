@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import sys
 from collections.abc import Sequence
@@ -10,19 +9,11 @@ from typing import Any, TypeAlias
 
 import cyclopts
 
+from cli.exit_codes import Exit
 from fabric.errors import ConfigError, UnreachableError
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object as an admin socket gives it: the one loosely typed thing in this package."""
-
-
-class Exit(enum.IntEnum):
-    """Exit codes shared by every command."""
-
-    YES = 0
-    NO = 1
-    USAGE = 2
-    UNREACHABLE = 3
 
 
 INTERRUPTED = 128 + 2

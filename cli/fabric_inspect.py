@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 
 from cli.client import AdminClient
-from cli.exits import Exit, NotReachedError, finish
+from cli.exit_codes import Exit
+from cli.exits import NotReachedError, finish
 from cli.local import DEFAULT_NODE, existing_fabric
 from cli.svg import picture
 from cli.views import gone_view, node_view

@@ -23,6 +23,8 @@ BACKEND = "backend"
 
 APP_NODE = "app-1"
 """A member that no process of ours runs: its file is there for a program of the reader's own."""
+APP_SERVICE = "echo"
+"""What that program may offer."""
 
 OPEN_TO = ("role:ingress", "node:home-1", f"node:{APP_NODE}")
 """Who may open the demo. test-1 is left out, to show what a refusal looks like."""
@@ -85,6 +87,8 @@ def configuration(
         ],
         "services": {SERVICE: _demo(node, ports)},
     }
+    if node is APP:  # peers learn of it from the node itself, once its program serves it
+        document["services"][APP_SERVICE] = {"open_to": ["any"]}
     if node.name == EDGE_NODE:
         door = {"listen": f"{LOOPBACK}:{ports.ingress}", "service": SERVICE}
         document["listeners"] = [door]

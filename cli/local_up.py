@@ -10,7 +10,7 @@ from attrs import frozen
 
 from cli.exits import CommandError
 from cli.local import LocalFabric, only_one
-from cli.local_plan import BACKEND, EDGE_NODE, FLEET, Ports
+from cli.local_plan import BACKEND, EDGE_NODE, FLEET, OFFERING_NODE, Ports
 from cli.local_ports import LOOPBACK, holder, is_free, next_free
 from cli.local_process import Process, module, start
 from cli.local_ready import Tell, wait_ready
@@ -112,5 +112,6 @@ def _programs(fabric: LocalFabric, ports: Ports) -> Mapping[str, list[str]]:
         node.name: module(node.program, "--config", str(fabric.config_file(node.name)))
         for node in FLEET
     }
-    backend = module("services.demo", "--listen", f"{LOOPBACK}:{ports.backend}")
+    listen = f"{LOOPBACK}:{ports.backend}"
+    backend = module("services.demo", "--listen", listen, "--node", OFFERING_NODE)
     return {BACKEND: backend, **nodes}
