@@ -5,8 +5,8 @@ Theory of operation
 
 The engine (:mod:`._native`) decides what the protocol does; a connection is its sink and turns
 events into wake-ups of tasks. It owns no task: the endpoint's pump feeds it and flushes it, and
-an application's call that produces bytes flushes at once, unless the pump has just woken several
-tasks whose bytes are better sent together (see :meth:`Endpoint.touch`).
+an application's call that produces bytes flushes at once, unless the pump is about to send for
+all the tasks that it has just woken (see :meth:`Endpoint.touch`).
 
 A connection ends once, by :meth:`Connection._fail`, whoever began it; from then on every stream
 raises the same :exc:`ConnectionClosed`, while the engine may still repeat its close packet until
@@ -283,7 +283,7 @@ class Connection:
             self.endpoint.touch(self)
 
     def woke(self) -> None:
-        self.endpoint.woken += 1
+        self.endpoint.woken = True
 
     # -- for the endpoint --
     def became_stranger(self, address: tuple[str, int], *, known: bool) -> None:
