@@ -15,7 +15,6 @@ from attrs import define, field
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.tokens import pack_address
 
-
 _MAPPED = bytes(10) + b"\xff\xff"
 """How a socket of both families shows an IPv4 address (RFC 4291, 2.5.5.2): else all would share
 one /64."""
