@@ -91,7 +91,7 @@ def create_key(path: Path) -> NodeKey:
 def certificate_for(key: NodeKey) -> tuple[bytes, bytes]:
     """The certificate and private key of *key* as PEM.
 
-    The certificate is kept as ``<key file>.crt``: making one imports ``cryptography``, 13 MB
+    The certificate is kept as ``<key file>.crt``: making one imports ``cryptography``, 8 MB
     resident, and reading one does not. Where the folder cannot be written it is made each time.
     """
     kept = key.file and key.file.with_name(f"{key.file.name}.crt")
