@@ -37,7 +37,7 @@ class ServedChannel(SplicedChannel, Protocol):
     @property
     def client(self) -> str | None: ...
     async def accept(self) -> None: ...
-    async def refuse(self, code: Code) -> None: ...
+    async def refuse(self, code: Code, detail: str = "") -> None: ...
 
 
 class Server(Protocol):
@@ -62,18 +62,24 @@ class Egress:
     _refusals: RefusalLog
     _backends: dict[str, Backend] = field(factory=dict)
 
-    def offer(self, service: ServiceConfig) -> None:
-        """Offer *service*, or set its new settings for channels to come. It has a backend."""
-        backend = self._backends.get(service.name)
-        if backend is not None:
-            backend.service = service
-            return
+    def apply(self, services: Iterable[ServiceConfig]) -> None:
+        """Make what is offered be those of *services* that have a backend, touching what differs.
+
+        Changed settings hold for channels to come. A service that is no longer among them is no
+        longer offered, and its open channels are reset.
+        """
+        wanted = {service.name: service for service in services if service.backend is not None}
+        for name in self._backends.keys() - wanted.keys():
+            self._backends.pop(name).withdraw()
+        for name, service in wanted.items():
+            if name in self._backends:
+                self._backends[name].service = service
+            else:
+                self._offer(service)
+
+    def _offer(self, service: ServiceConfig) -> None:
         backend = self._backends[service.name] = Backend(service, self._refusals)
         self._nursery.start_soon(backend.run, self._server)
-
-    def withdraw(self, name: str) -> None:
-        """Offer *name* no longer; its channels run on while the node carries them."""
-        self._backends.pop(name).offering.cancel()
 
     async def drain(self, within: float) -> int:
         """Let open channels finish *within* seconds, reset the rest and return their number.
@@ -90,11 +96,15 @@ class Backend:
     service: ServiceConfig
     _refusals: RefusalLog
     live: Live = field(factory=Live)
-    offering: trio.CancelScope = field(factory=trio.CancelScope)
+    _offering: trio.CancelScope = field(factory=trio.CancelScope)
 
     async def run(self, server: Server) -> None:
-        with self.offering:
+        """Offer the service until withdrawn."""
+        with self._offering:
             await server.serve(self.service.name, self.carry, auto_accept=False)
+
+    def withdraw(self) -> None:
+        self._offering.cancel()
 
     async def carry(self, channel: ServedChannel) -> None:
         """Connect, accept, splice; or refuse with the reason. The whole life of one channel."""
@@ -139,7 +149,7 @@ class Backend:
             backend=str(service.backend),
             detail=refused.detail,
         )
-        await channel.refuse(refused.code)
+        await channel.refuse(refused.code, refused.detail)
 
 
 def _log_ended(service: ServiceConfig, channel: ServedChannel, life: Lifetime) -> None:
@@ -166,9 +176,7 @@ async def open_egress(
         refusals = RefusalLog(metrics)
         nursery.start_soon(refusals.run)
         egress = Egress(server, nursery, refusals)
-        for service in services:
-            if service.backend is not None:
-                egress.offer(service)
+        egress.apply(services)
         yield egress
         nursery.cancel_scope.cancel()
 

@@ -102,7 +102,7 @@ class MemoryChannel:
         await trio.lowlevel.checkpoint()
         self.answered.set()
 
-    async def refuse(self, code):
+    async def refuse(self, code, detail=""):
         await trio.lowlevel.checkpoint()
         self.refused = code
         self.answered.set()

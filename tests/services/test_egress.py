@@ -226,11 +226,27 @@ async def test_a_drain_finishes_or_resets_channels(open_edge, echo_backend, memo
 
 async def test_a_withdrawn_service_has_no_instance(open_edge, echo_backend, memory_fabric):
     async with open_edge(echo_backend) as edge:
-        edge.egress.withdraw("demo")
+        edge.egress.apply([])
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(RefusedError):
             async with memory_fabric.open_channel("demo"):
                 pytest.fail("opened")
+
+
+async def test_changed_settings_hold_for_channels_to_come(
+    open_edge, echo_backend, memory_fabric, a_service
+):
+    async with (
+        open_edge(echo_backend) as edge,
+        memory_fabric.open_channel("demo") as old,
+    ):
+        edge.egress.apply([a_service(backend=echo_backend, quota_bytes=5)])
+        async with memory_fabric.open_channel("demo") as new:
+            for channel in (old, new):
+                await channel.send_all(b"123456")
+            assert await old.receive_some() == b"123456"
+            with pytest.raises(trio.BrokenResourceError, match="quota_exceeded"):
+                await new.receive_some()
 
 
 def open_descriptors():
