@@ -136,7 +136,7 @@ def _services(services: Sequence[Json]) -> list[RenderableType]:
 
 
 def _listeners(listeners: Sequence[Json]) -> list[RenderableType]:
-    table = columns("listener", "service", ">open", ">at most")
+    table = columns("listener", "service", ">open", ">limit")
     for listener in listeners:
         table.add_row(
             cut(listener["listen"]),
