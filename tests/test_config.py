@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import stat
-
 import pytest
 from attrs import evolve
 
@@ -16,8 +14,6 @@ from fabric.config import (
     ServiceConfig,
     admin_socket_path,
     load_config,
-    render_config,
-    write_node_config,
 )
 from fabric.core.access import parse_selector
 from fabric.net.tls import NodeKey, create_key
@@ -162,18 +158,6 @@ def test_durations_are_float_seconds_however_they_are_written(load):
 def test_a_service_is_closed_unless_it_is_opened(load):
     service = load(WHOLE + "[services.quiet]").services["quiet"]
     assert (service.open_to, service.edge_exposable, service.backend) == ((), False, None)
-
-
-def test_a_written_configuration_reads_as_itself(load, folder):
-    config = load(WHOLE)
-    write_node_config(config, folder / "again.toml")
-    assert load_config(folder / "again.toml") == config
-    assert stat.S_IMODE((folder / "again.toml").stat().st_mode) == 0o644
-
-
-def test_every_default_is_spelt_out_when_written(load):
-    text = render_config(load(WHOLE.replace("connect_timeout_s = 2\n", "")))
-    assert "connect_timeout_s = 5\n" in text
 
 
 def test_configurations_compare_by_content(load):

@@ -101,7 +101,7 @@ def test_every_default_is_shown_and_is_the_one_in_force(name, table):
             continue
         if hasattr(default, "factory"):
             default = default.factory()
-        assert key.kind.read(section[key.name]) == default, key.name
+        assert key.read(section[key.name]) == default, key.name
 
 
 @pytest.mark.parametrize("name", ["fabricd", "fabric-ingress"])

@@ -9,7 +9,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabric.config import NodeConfig, load_config, parse_config, render_config
+from fabric.config import NodeConfig, load_config, parse_config
 from fabric.config.schema import TABLES
 from fabric.errors import ConfigError
 from fabric.net.tls import NodeKey, create_key
@@ -142,8 +142,10 @@ good_documents = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(document=good_documents)
-def test_a_good_configuration_survives_being_written(folder, document):
+def test_what_is_right_is_taken(folder, document):
     config = parse_config(document, base=folder)
-    path = folder / "again.toml"
-    path.write_text(render_config(config))
-    assert load_config(path) == config
+    assert config.name == document["node"]["name"]
+    assert config.services.keys() == document["services"].keys()
+    for name, service in document["services"].items():
+        assert [str(one) for one in config.services[name].open_to] == service.get("open_to", [])
+        assert config.services[name].idle_timeout == service.get("idle_timeout_s", 0)

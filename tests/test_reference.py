@@ -7,10 +7,9 @@ import runpy
 from pathlib import Path
 
 import pytest
-import tomli_w
 from attrs import NOTHING, fields
 
-from cli.exits import Exit
+from cli.exit_codes import Exit
 from fabric.config import (
     AdminConfig,
     ListenerConfig,
@@ -47,11 +46,18 @@ def shown_default(model: type, key) -> str:
         return "required"
     if hasattr(default, "factory"):
         default = default.factory()
-    if default is None:
-        return "none"
-    if isinstance(default, dict):
-        return "`{}`"
-    return f"`{tomli_w.dumps({'x': key.kind.write(default)}).removeprefix('x = ').strip()}`"
+    match default:
+        case None:
+            return "none"
+        case bool():
+            return f"`{str(default).lower()}`"
+        case float() | int():
+            return f"`{default:g}`"
+        case dict():
+            return "`{}`"
+        case frozenset() | tuple():
+            return "`[]`"
+    return f'`"{default}"`'
 
 
 @pytest.mark.parametrize(("header", "keys"), list(zip(MODELS, TABLES.values(), strict=True)))

@@ -12,7 +12,6 @@ from fabric.config.model import (
     admin_socket_path,
 )
 from fabric.config.parse import load_config, parse_config
-from fabric.config.write import render_config, write_node_config
 
 __all__ = [
     "AdminConfig",
@@ -26,6 +25,4 @@ __all__ = [
     "admin_socket_path",
     "load_config",
     "parse_config",
-    "render_config",
-    "write_node_config",
 ]

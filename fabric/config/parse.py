@@ -10,7 +10,6 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import NOTHING, field, fields, frozen
 
@@ -25,7 +24,7 @@ from fabric.config.model import (
     ServiceConfig,
 )
 from fabric.config.rules import Part, Parts, mistakes_between
-from fabric.config.values import NAME, Kind, Wrong, shown, step
+from fabric.config.values import Reader, Wrong, read_name, shown, step
 from fabric.errors import ConfigError
 from fabric.net.tls import load_key
 
@@ -110,28 +109,30 @@ class _Reader:
 
     def _service(self, name: str, table: object) -> Part:
         place = f"services.{step(name)}"
-        self._read(place, name, NAME)
+        self._read(place, name, read_name)
         part = self._part(place, table, schema.SERVICE, ServiceConfig)
         return part | {"name": name}
 
     def _part(self, place: str, table: object, keys: Iterable[schema.Key], model: type) -> Part:
         """The settings of *table*, the defaults of *model* among them, without what is wrong."""
         if type(table) is not dict:
-            self._wrong(place, f"{shown(table)} is not a table; write its settings as the keys of one")
+            self._wrong(
+                place, f"{shown(table)} is not a table; write its settings as the keys of one"
+            )
             return {}
         self._unknown(f"{place}.", table, [key.name for key in keys])
         part = _defaults(model)
         for key in keys:
             if key.name in table:
                 part.pop(key.setting, None)
-                part |= self._read(f"{place}.{key.name}", table[key.name], key.kind, key.setting)
+                part |= self._read(f"{place}.{key.name}", table[key.name], key.read, key.setting)
             elif key.setting not in part:
                 self._wrong(f"{place}.{key.name}", "is missing; set it")
         return part
 
-    def _read(self, place: str, value: object, kind: Kind[Any], setting: str = "") -> Part:
+    def _read(self, place: str, value: object, read: Reader[object], setting: str = "") -> Part:
         try:
-            return {setting: kind.read(value)}
+            return {setting: read(value)}
         except Wrong as wrong:
             for below, sentence in wrong.mistakes:
                 self._wrong(place + below, sentence)

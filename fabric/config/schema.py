@@ -1,16 +1,15 @@
-"""Which keys each TOML table has, what kind each is, and which setting it becomes.
+"""Which keys each TOML table has, how each is read, and which setting it becomes.
 
-One list for reading, writing, and for the pages and tests that show every key.
+One list for reading, and for the tests of the pages and files that show every key.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import Factory, frozen
 
 from fabric.config import values
-from fabric.config.values import Kind
 
 
 @frozen
@@ -18,12 +17,8 @@ class Key:
     """One key of a table; its setting has the same name, without the unit ``_s``."""
 
     name: str
-    kind: Kind[Any]
-    setting: str = field()
-
-    @setting.default
-    def _without_unit(self) -> str:
-        return self.name.removesuffix("_s")
+    read: Callable[[object], object]
+    setting: str = Factory(lambda self: self.name.removesuffix("_s"), takes_self=True)
 
 
 _PROXY = values.choice("", "v1", "v2")
@@ -31,28 +26,25 @@ _BYTES = values.number(0, 2**62, "bytes")
 _NEVER = values.duration(zero="never")
 
 NODE = (
-    Key("name", values.NAME),
-    Key(
-        "fabric_id",
-        values.octets(16, "draw one for the whole fabric: openssl rand -hex 16"),
-    ),
-    Key("key", values.PATH, "key_file"),
-    Key("area", values.NAME),
-    Key("roles", values.NAMES),
-    Key("labels", values.LABELS),
-    Key("state_dir", values.PATH),
+    Key("name", values.read_name),
+    Key("fabric_id", values.octets(16, "draw one for the whole fabric: openssl rand -hex 16")),
+    Key("key", values.read_path, "key_file"),
+    Key("area", values.read_name),
+    Key("roles", values.read_names),
+    Key("labels", values.read_labels),
+    Key("state_dir", values.read_path),
     Key("drain_timeout_s", values.duration(zero="at once")),
 )
 
 QUIC = (
-    Key("listen", values.LISTEN),
+    Key("listen", values.read_listen),
     Key("datagram_bytes", values.number(1200, 9000, "bytes")),
 )
 
 ADMIN = (
-    Key("socket", values.SOCKET_PATH),
-    Key("group", values.GROUP),
-    Key("change_group", values.GROUP),
+    Key("socket", values.read_socket_path),
+    Key("group", values.read_group),
+    Key("change_group", values.read_group),
 )
 
 LOG = (
@@ -61,19 +53,19 @@ LOG = (
 )
 
 PEER = (
-    Key("name", values.NAME),
-    Key("public_key", values.PUBLIC_KEY),
-    Key("address", values.TARGET),
-    Key("area", values.NAME),
-    Key("roles", values.NAMES),
-    Key("labels", values.LABELS),
-    Key("offers", values.NAMES),
+    Key("name", values.read_name),
+    Key("public_key", values.read_public_key),
+    Key("address", values.read_target),
+    Key("area", values.read_name),
+    Key("roles", values.read_names),
+    Key("labels", values.read_labels),
+    Key("offers", values.read_names),
 )
 
 SERVICE = (
-    Key("open_to", values.SELECTORS),
-    Key("edge_exposable", values.SWITCH),
-    Key("backend", values.TARGET),
+    Key("open_to", values.read_selectors),
+    Key("edge_exposable", values.read_switch),
+    Key("backend", values.read_target),
     Key("max_channels", values.number(1, 1_000_000, "channels")),
     Key("quota_bytes", _BYTES),
     Key("send_proxy", _PROXY),
@@ -82,9 +74,9 @@ SERVICE = (
 )
 
 LISTENER = (
-    Key("listen", values.LISTEN),
-    Key("service", values.NAME),
-    Key("accept_proxy", values.SWITCH),
+    Key("listen", values.read_listen),
+    Key("service", values.read_name),
+    Key("accept_proxy", values.read_switch),
     Key("max_connections", values.number(1, 1_000_000, "connections")),
     Key("quota_bytes", _BYTES),
     Key("idle_timeout_s", _NEVER),

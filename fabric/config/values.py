@@ -1,4 +1,4 @@
-"""The kinds of single values that settings take: how each is read, strictly, and written.
+"""The kinds of single values that settings take, and how strictly each is read.
 
 TOML's types are taken exactly: no text stands for a number, and a boolean is no integer. A
 reader returns the value or raises :exc:`Wrong` with what is wrong and how to mend it.
@@ -10,9 +10,7 @@ import grp
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-from attrs import frozen
+from typing import TypeAlias, TypeVar
 
 from fabric.config.address import HostPort
 from fabric.core.access import FORMS, Selector, parse_selector
@@ -26,7 +24,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _LONGEST_SHOWN = 60
 
 T = TypeVar("T")
-Items = TypeVar("Items", bound="tuple[Any, ...] | frozenset[Any]")
+Items = TypeVar("Items")
+Reader: TypeAlias = Callable[[object], T]
 
 
 class Wrong(Exception):
@@ -42,14 +41,6 @@ class Wrong(Exception):
         wrong = cls("some items are wrong", "see each")
         wrong.mistakes = tuple(mistakes)
         return wrong
-
-
-@frozen
-class Kind(Generic[T]):
-    """How a TOML value becomes a setting, and back."""
-
-    read: Callable[[object], T]
-    write: Callable[[T], object]
 
 
 def shown(value: object) -> str:
@@ -130,7 +121,7 @@ def read_selector(value: object) -> Selector:
 
 
 def read_public_key(value: object) -> bytes:
-    key = octets(32, "copy it from the peer once more").read(value)
+    key = octets(32, "copy it from the peer once more")(value)
     if not is_valid_key(key):
         raise Wrong(
             f"{shown(value)} is not a valid Ed25519 point",
@@ -165,7 +156,7 @@ def read_target(value: object) -> HostPort:
     return place
 
 
-def number(lowest: int, highest: int, unit: str) -> Kind[int]:
+def number(lowest: int, highest: int, unit: str) -> Reader[int]:
     """A whole number of *unit* from *lowest* to *highest*."""
 
     def read(value: object) -> int:
@@ -175,10 +166,10 @@ def number(lowest: int, highest: int, unit: str) -> Kind[int]:
             raise Wrong(f"{shown(value)} is out of range", f"choose {lowest} to {highest} {unit}")
         return value
 
-    return Kind(read, int)
+    return read
 
 
-def duration(*, zero: str) -> Kind[float]:
+def duration(*, zero: str) -> Reader[float]:
     """Seconds, whole or not. *zero* says what 0 stands for; empty: 0 is refused."""
 
     def read(value: object) -> float:
@@ -191,14 +182,10 @@ def duration(*, zero: str) -> Kind[float]:
             f"{shown(value)} is no duration", f"choose up to {LONGEST_DURATION:.0f} seconds{none}"
         )
 
-    return Kind(read, _plain_seconds)
+    return read
 
 
-def _plain_seconds(seconds: float) -> int | float:
-    return int(seconds) if seconds.is_integer() else seconds
-
-
-def octets(count: int, remedy: str) -> Kind[bytes]:
+def octets(count: int, remedy: str) -> Reader[bytes]:
     """Exactly *count* bytes, written as hexadecimal digits."""
 
     def read(value: object) -> bytes:
@@ -209,10 +196,10 @@ def octets(count: int, remedy: str) -> Kind[bytes]:
             )
         return bytes.fromhex(text)
 
-    return Kind(read, bytes.hex)
+    return read
 
 
-def choice(*options: str) -> Kind[str]:
+def choice(*options: str) -> Reader[str]:
     """One of a few words."""
 
     def read(value: object) -> str:
@@ -221,10 +208,10 @@ def choice(*options: str) -> Kind[str]:
             raise Wrong(f"{shown(text)} is not known here", f"choose among {among}")
         return text
 
-    return Kind(read, str)
+    return read
 
 
-def several(item: Kind[T], gather: Callable[[list[T]], Items]) -> Kind[Items]:
+def several(item: Reader[T], gather: Callable[[list[T]], Items]) -> Reader[Items]:
     """A list of *item*, put together by *gather*."""
 
     def read(value: object) -> Items:
@@ -232,29 +219,25 @@ def several(item: Kind[T], gather: Callable[[list[T]], Items]) -> Kind[Items]:
             raise Wrong(f"{shown(value)} is not a list", "put it in [brackets]")
         return gather(_read_each([(f"[{i}]", part) for i, part in enumerate(value)], item))
 
-    def write(items: Items) -> object:
-        texts = [item.write(one) for one in items]
-        return texts if isinstance(items, tuple) else sorted(texts, key=str)  # sets: no order
-
-    return Kind(read, write)
+    return read
 
 
 def read_labels(value: object) -> dict[str, str]:
     """A table of names to short texts."""
     if type(value) is not dict:
         raise Wrong(f"{shown(value)} is not a table", 'write {key = "value"}')
-    names = _read_each([(f".{step(key)}", key) for key in value], NAME)
-    texts = _read_each([(f".{step(key)}", text) for key, text in value.items()], LABEL)
+    names = _read_each([(f".{step(key)}", key) for key in value], read_name)
+    texts = _read_each([(f".{step(key)}", text) for key, text in value.items()], read_label)
     return dict(zip(names, texts, strict=True))
 
 
-def _read_each(parts: list[tuple[str, object]], kind: Kind[T]) -> list[T]:
+def _read_each(parts: list[tuple[str, object]], read: Reader[T]) -> list[T]:
     """Read all, or raise one :exc:`Wrong` with the mistakes of each under its own place."""
     good: list[T] = []
     mistakes: list[tuple[str, str]] = []
     for place, part in parts:
         try:
-            good.append(kind.read(part))
+            good.append(read(part))
         except Wrong as wrong:
             mistakes += [(place + below, sentence) for below, sentence in wrong.mistakes]
     if mistakes:
@@ -262,15 +245,5 @@ def _read_each(parts: list[tuple[str, object]], kind: Kind[T]) -> list[T]:
     return good
 
 
-NAME = Kind(read_name, str)
-LABEL = Kind(read_label, str)
-LABELS = Kind(read_labels, dict)
-SWITCH = Kind(read_switch, bool)
-PATH = Kind(read_path, str)
-SOCKET_PATH = Kind(read_socket_path, lambda path: "" if path is None else str(path))
-GROUP = Kind(read_group, str)
-LISTEN = Kind(read_listen, str)
-TARGET = Kind(read_target, str)
-PUBLIC_KEY = Kind(read_public_key, bytes.hex)
-NAMES: Kind[frozenset[str]] = several(NAME, frozenset)
-SELECTORS: Kind[tuple[Selector, ...]] = several(Kind(read_selector, str), tuple)
+read_names: Reader[frozenset[str]] = several(read_name, frozenset)
+read_selectors: Reader[tuple[Selector, ...]] = several(read_selector, tuple)
