@@ -40,12 +40,12 @@ def load_config(path: Path) -> NodeConfig:
 
 def parse_config(document: Mapping[str, object], *, base: Path) -> NodeConfig:
     """As :func:`load_config`, of what a file in the folder *base* would hold."""
-    reader = _Reader()
-    parts = reader.parts(document)
-    public_key = reader.public_key(parts.node, base)
-    reader.mistakes.extend(mistakes_between(parts, public_key))
-    if reader.mistakes:
-        raise ConfigError(reader.mistakes)
+    reading = _Reading()
+    parts = reading.parts(document)
+    public_key = reading.public_key(parts.node, base)
+    reading.mistakes.extend(mistakes_between(parts, public_key))
+    if reading.mistakes:
+        raise ConfigError(reading.mistakes)
     return _built(parts, base)
 
 
@@ -62,7 +62,7 @@ def _document(path: Path) -> dict[str, object]:
 
 
 @frozen
-class _Reader:
+class _Reading:
     """Reads tables into parts; whatever cannot be used becomes a line of :attr:`mistakes`."""
 
     mistakes: list[str] = field(factory=list)
