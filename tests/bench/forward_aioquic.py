@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from aioquic.asyncio import connect, serve
+from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicStreamAdapter
+from aioquic.asyncio.server import serve
 
 from fabric.net.tls import create_key, load_key
 from tests.bench.aioquic_setup import configuration, unsent

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.processes import Room
+from tests.bench.processes import Room, Word
 from tests.bench.route import Route
 
 UDP_PORT = 4242
@@ -58,13 +58,13 @@ def entering(space: str) -> tuple[str, ...]:
 def certify(room: Room) -> None:
     """An authority of its own and a certificate for each end."""
     folder = room.folder
-    ca = [folder / "ca.crt", folder / "ca.key"]
+    ca = folder / "ca.crt", folder / "ca.key"
     call("nebula-cert", "ca", "-name", "bench", "-out-crt", ca[0], "-out-key", ca[1])
     for number in (1, 2):
         call(
-            *["nebula-cert", "sign", "-name", str(number), "-ip", f"{OVERLAY}{number}/24"],
-            *["-ca-crt", ca[0], "-ca-key", ca[1]],
-            *["-out-crt", folder / f"{number}.crt", "-out-key", folder / f"{number}.key"],
+            *("nebula-cert", "sign", "-name", str(number), "-ip", f"{OVERLAY}{number}/24"),
+            *("-ca-crt", ca[0], "-ca-key", ca[1]),
+            *("-out-crt", folder / f"{number}.crt", "-out-key", folder / f"{number}.key"),
         )
 
 
@@ -98,5 +98,5 @@ def ip(*words: str) -> None:
     call("ip", *words)
 
 
-def call(*command: str | Path) -> None:
+def call(*command: Word) -> None:
     subprocess.run([str(word) for word in command], check=True, capture_output=True)

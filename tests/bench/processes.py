@@ -21,6 +21,7 @@ READY_WITHIN = 30.0
 END_WITHIN = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 EMPTY: Mapping[str, str] = MappingProxyType({})
+Word = str | Path
 
 
 class DidNotStart(RuntimeError):
@@ -65,7 +66,7 @@ class Room:
 
     def start(
         self,
-        *command: str | Path,
+        *command: Word,
         until: Callable[[], bool] | None = None,
         pipe: bool = False,
         env: Mapping[str, str] = EMPTY,
@@ -83,7 +84,7 @@ class Room:
                 stderr=log,
                 start_new_session=True,
                 text=pipe,
-                env=environment() | env,
+                env=environment() | dict(env),
             )
         self._exits.callback(end, process)
         self._processes.append(process)
@@ -102,7 +103,7 @@ class Room:
                 raise DidNotStart(self._describe(self._processes[-1], "was not ready in time"))
             time.sleep(0.02)
 
-    def output(self, *command: str | Path, within: float, env: Mapping[str, str] = EMPTY) -> str:
+    def output(self, *command: Word, within: float, env: Mapping[str, str] = EMPTY) -> str:
         """What a command prints; blocks until it has ended. Raises DidNotFinish."""
         process = self.start(*command, pipe=True, env=env)
         return self.result_of(process, within=within)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench.catalogue import AIOQUIC, NONE_STALLED, OWN_QUIC, PROTOTYPE
 from tests.bench.contender import Contender
-from tests.bench.processes import Room
+from tests.bench.processes import Room, Word
 from tests.bench.report import OURS, Reading
 
 WITHIN = 30.0
@@ -82,7 +82,7 @@ def run_task(program: str, task: str, seconds: float) -> dict[str, float]:
         if name != "ticker":
             ready = (room.folder / "port").exists
             room.start(*call, "serve", datagram_bytes, room.folder, until=ready)
-        words = [name, datagram_bytes, room.folder, str(seconds)]
+        words: list[Word] = [name, datagram_bytes, room.folder, str(seconds)]
         told = room.output(*call, *words, within=4 * seconds + WITHIN)
         figures: dict[str, float] = json.loads(told)
         return figures
@@ -128,7 +128,7 @@ def measure_prototype(folder: Path, wanted: Set[str], seconds: float) -> Iterato
             script, *words = command(seconds)
             with Room() as room:
                 told = room.output(
-                    *[sys.executable, folder / script, *words],
+                    *(sys.executable, str(folder / script), *words),
                     within=8 * seconds + WITHIN,
                     env=env,
                 )

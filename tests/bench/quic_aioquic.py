@@ -11,9 +11,10 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
-from aioquic.asyncio import QuicConnectionProtocol
-from aioquic.asyncio import serve as listen
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.asyncio.server import serve as listen
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import (
     ConnectionTerminated,
@@ -45,9 +46,9 @@ class Acceptor(QuicConnectionProtocol):
     def quic_event_received(self, event: QuicEvent) -> None:
         match event:
             case ProtocolNegotiated():
-                self._nonce, frame = hello.challenge()
+                self._nonce, greeting = hello.challenge()
                 stream = self._quic.get_next_available_stream_id(is_unidirectional=True)
-                self._quic.send_stream_data(stream, frame, end_stream=True)
+                self._quic.send_stream_data(stream, greeting, end_stream=True)
             case StreamDataReceived(data=data, stream_id=0):
                 if frame := self._hello.after(data):
                     ok = hello.verdict(frame, self._key.public, self._nonce)
@@ -138,7 +139,7 @@ async def serve(task: Task) -> Figures:
         configuration=configuration(key, is_client=False, datagram_bytes=task.datagram_bytes),
         create_protocol=lambda quic, **_: Acceptor(quic, key=key),
     )
-    task.announce(server._transport.get_extra_info("sockname")[1])
+    task.announce(cast("asyncio.BaseTransport", server._transport).get_extra_info("sockname")[1])
     await asyncio.Event().wait()
     return {}
 

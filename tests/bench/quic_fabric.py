@@ -241,7 +241,7 @@ async def requests(task: Task) -> Figures:
 
 async def stalled(task: Task) -> Figures:
     """Each number of stalled streams on a connection of its own, beside its own rate alone."""
-    figures = {}
+    figures: Figures = {}
     for streams in (20, 200):
         async with connected(task) as connection:
             alone, beside = await stall_beside(connection, streams, task.seconds)

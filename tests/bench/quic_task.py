@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -58,7 +58,7 @@ class Task:
         return "127.0.0.1", int(self.port_file.read_text())
 
 
-Work = Callable[[Task], Awaitable[Figures]]
+Work = Callable[[Task], Coroutine[object, object, Figures]]
 
 
 def main(runner: Callable[[Work, Task], Figures], works: Mapping[str, Work]) -> None:

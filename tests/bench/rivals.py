@@ -25,7 +25,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from tests.bench import catalogue, nebula
-from tests.bench.processes import Room, free_port, listening
+from tests.bench.processes import Room, Word, free_port, listening
 from tests.bench.route import Route
 
 FORWARD_IROH = Path(__file__).parent / "forward_iroh.py"
@@ -137,7 +137,7 @@ def ssh(room: Room, backend: int) -> Route:
         "StrictHostKeyChecking=no UserKnownHostsFile=/dev/null"
     )
     room.start(
-        *["ssh", "-F", "none", "-N", "-i", user_key, "-p", str(middle)],
+        *("ssh", "-F", "none", "-N", "-i", user_key, "-p", str(middle)),
         *[word for option in options.split() for word in ("-o", option)],
         *["-L", f"127.0.0.1:{route.port}:127.0.0.1:{backend}"],
         f"{getpass.getuser()}@127.0.0.1",
@@ -161,7 +161,7 @@ def kcptun(room: Room, backend: int) -> Route:
     return route
 
 
-def python_halves(*program: str | Path) -> Callable[[Room, int], Route]:
+def python_halves(*program: Word) -> Callable[[Room, int], Route]:
     """A Python library as a rival: egress leaves `ready` in the folder, then ingress starts."""
 
     def start(room: Room, backend: int) -> Route:
@@ -181,7 +181,7 @@ def iroh_needs() -> str:
     return "" if IROH_PYTHON.exists() else f"{IROH_PYTHON} not found; {make}"
 
 
-def run(*command: str | Path) -> None:
+def run(*command: Word) -> None:
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 

@@ -61,8 +61,8 @@ class LoadedPath:
         self._route = route
         self._counter = room.folder / "total"
         self._counter.write_bytes(bytes(8))
-        serve = [TOOL, "serve", route.backend_host, str(port), self._counter]
-        room.start(*route.backend, sys.executable, *serve)
+        address = route.backend_host, str(port)
+        room.start(*route.backend, sys.executable, TOOL, "serve", *address, self._counter)
 
     def begin(self, kind: str, streams: int, seconds: float) -> psutil.Popen:
         counter = [self._counter] if kind == "up" else []
