@@ -22,6 +22,9 @@ from fabric.config import (
 from fabric.config.schema import TABLES
 
 DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(
+    [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md"), *DOCS.parent.glob("fabric/**/*.md")]
+)
 MODELS = {
     "[node]": NodeConfig,
     "[quic]": QuicConfig,
@@ -73,3 +76,14 @@ def test_the_page_of_exit_codes_has_all_of_them():
     assert re.findall(r"^\| (\d+) \| ([a-z]+)", page, re.M) == [
         (str(code.value), code.name.lower()) for code in Exit
     ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_pages_name_only_what_exists(page):
+    named = set(
+        re.findall(r"`((?:fabric|services|cli|conf|docs|tests)/[a-z_/.-]*)`", page.read_text())
+    )
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    missing = [path for path in named if not (DOCS.parent / path).exists()]
+    missing += [path for path in linked if not (page.parent / path).exists()]
+    assert missing == []
