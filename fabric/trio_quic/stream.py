@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, NoReturn
 
 import trio
@@ -92,13 +93,13 @@ class Stream(trio.abc.HalfCloseableStream):
         self._hand_over(data, fin=fin)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until the peer's credit and our buffer have room, or the stream is over."""
+        """Wait until the peer's credit and our buffer have room. Raises as :meth:`send_all`."""
         self._begin_sending()
         try:
-            if self._send_error is not None or self._room() > 0:
-                await checkpoint()
+            await checkpoint()
             while self._send_error is None and self._room() == 0:
                 await self._park_sender()
+            self._check_sendable()
         finally:
             self._sending = False
 
@@ -173,6 +174,8 @@ class Stream(trio.abc.HalfCloseableStream):
         ``b""`` is the peer's clean end. Raises :exc:`StreamReset` or :exc:`ConnectionClosed` when
         there will be none: what was received before is then handed out first, except after reset.
         """
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError("max_bytes must be at least 1")
         if self._reader is not None:
             raise trio.BusyResourceError("another task is receiving on this stream")
         if self._chunks or self._fin_received or self._receive_error is not None:
@@ -236,11 +239,10 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def stop(self, code: int) -> None:
         """Read no further: unread bytes are dropped, the peer's sender gets StreamStopped."""
-        if self._receive_error is None:
-            finished = self._fin_received
-            self._end_receiving(_CLOSED)
-            if not finished:
-                self._connection.refuse(self.id, code)
+        more_to_come = self._receive_error is None and not self._fin_received
+        self._end_receiving(_CLOSED)
+        if more_to_come:
+            self._connection.refuse(self.id, code)
 
     def abort(self, code: int) -> None:
         """Reset and stop: end both directions without ceremony. Never blocks."""
@@ -257,8 +259,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 self.reset(codes.CANCELLED)
             else:
                 self._hand_over(b"", fin=True)
-        if self._send_error is _ENDED:
-            self._send_error = _CLOSED
+        self._send_error = _CLOSED
         self.stop(codes.DONE)
         await checkpoint()
 

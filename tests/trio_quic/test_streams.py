@@ -12,7 +12,7 @@ async def test_bytes_arrive_whole_both_ways(pair):
     assert await near.receive_some() == b"back"
 
 
-async def test_bytes_arrive_whole_in_virtual_time(virtual_pair):
+async def test_bytes_arrive_whole_in_virtual_time(autojump_clock, virtual_pair):
     near = await virtual_pair.dialler.open_stream()
     await near.send_all(b"there")
     far = await virtual_pair.acceptor.accept_stream()
