@@ -32,6 +32,7 @@ class Lifetime:
     """Taken from the channel and given to TCP."""
 
     scope: trio.CancelScope = field(factory=trio.CancelScope)
+    _admitted_bytes: int = 0
     _code: Code | None = None
     _refresh_at: float = math.inf
 
@@ -67,9 +68,12 @@ class Lifetime:
             now = trio.current_time()
             if now >= self._refresh_at:
                 self._refresh(now)
-        if self.quota_bytes and self.sent_bytes + self.received_bytes + count > self.quota_bytes:
-            self.end(Code.QUOTA_EXCEEDED)
-            return False
+        if self.quota_bytes:
+            # Counted on entry: the other direction's piece may be on its way just now.
+            self._admitted_bytes += count
+            if self._admitted_bytes > self.quota_bytes:
+                self.end(Code.QUOTA_EXCEEDED)
+                return False
         return True
 
     def _refresh(self, now: float) -> None:

@@ -110,6 +110,7 @@ class Listener:
             self.connections -= 1
             if sock.fileno() != -1:
                 # Ended before there was a channel: a FIN would be an empty answer, this is none.
+                visit.life.settle()
                 tcp.reset(sock)
             if refused:
                 self._book.refused(visit, refused)

@@ -140,6 +140,25 @@ async def test_connections_that_send_nothing_are_idled_out(
         assert edge.ingress.rows()[0]["connections"] == 0
 
 
+async def test_a_drain_resets_a_connection_that_waits_for_its_channel(
+    memory_fabric, a_listener, received, resets
+):
+    async def never_answer(channel):
+        await trio.sleep_forever()
+
+    memory_fabric.handlers["demo"] = never_answer
+    with capture_logs() as entries:
+        async with open_ingress(memory_fabric, [a_listener()], {}, Metrics()) as ingress:
+            port = int(ingress.rows()[0]["listen"].rpartition(":")[2])
+            with await tcp.connect("127.0.0.1", port) as client:
+                await trio.testing.wait_all_tasks_blocked()
+                assert await ingress.drain(0) == 1
+                with resets():
+                    await received(client)
+    (line,) = told(entries, "ingress.closed")
+    assert (line["code"], line["channel"]) == (Code.DRAIN_TIMEOUT, "")
+
+
 async def test_a_listener_quota_resets_the_client(open_edge, echo_backend, received, resets):
     async with open_edge(echo_backend, listener={"quota_bytes": 100}) as edge:
         with await edge.connect() as client:
