@@ -67,9 +67,10 @@ class LiveAnswer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _LiveBody(send, self.media_type)
         failure: FabricError | None = None
+        work = trio.CancelScope()
         async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as work:
-                nursery.start_soon(_cancel_at_hangup, receive, work)
+            nursery.start_soon(_cancel_at_hangup, receive, work)
+            with work:
                 try:
                     await self.produce(body.write)
                 except FabricError as error:  # leaves bare: the nursery would wrap it in a group

@@ -98,7 +98,7 @@ class Exchange:
             self._refusal = refusal
             exchange.cancel()
         except ClientGone:
-            pass  # told to the app as the end of what it receives
+            self.wire.gone = True  # half a request is none; the app is told that it ended
         self._hung_up = self._refusal is None
         self._to_app.close()
 

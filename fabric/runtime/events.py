@@ -42,6 +42,10 @@ class Event:
         """One line of JSON: ``event``, ``at`` and the facts; secrets cannot appear in it."""
         return to_json({"event": self.name, "at": round(self.at, 3), **self.fields})
 
+    def to_sse(self) -> bytes:
+        """One server-sent event, its id the sequence."""
+        return f"id: {self.sequence}\nevent: {self.name}\ndata: {self.to_json()}\n\n".encode()
+
 
 @define(eq=False)
 class Subscription:
