@@ -13,7 +13,9 @@ Three rules of the core shape the code:
 
 * TLS must install keys between the coalesced packets of a datagram, so until the handshake is
   complete datagrams go one by one through the facade;
-* the core is shown one constant peer address for ever (:data:`PEER`): paths live beneath it;
+* the core is shown one constant peer address for ever (:data:`PEER`): paths live beneath it, and
+  so does the bound on what may go to an address not yet proved (its own raises for good when the
+  bound cuts a datagram);
 * a stranger's bytes can panic it (pyo3's ``PanicException``, a ``BaseException``): callers wrap
   :meth:`Engine.feed`, :meth:`Engine.poll` and :meth:`Engine.on_timer`, and ask
   :func:`is_engine_failure` what to do with what they catch.
@@ -200,10 +202,9 @@ class Engine(QuicConnection):
     def _create_core(self, remote_addr: Any, initial_dcid: bytes, now: float) -> None:  # noqa: ANN401
         limits, shared = self._limits, self._configuration
         assert self._version is not None  # set by connect() and by the first Initial
-        address_proven = self._is_client or self._retry_source_connection_id is not None
         self._core = QuicConnectionCore(
             self._is_client, self._version, ("0.0.0.0", 0), remote_addr,
-            self.host_cid, initial_dcid, address_proven,
+            self.host_cid, initial_dcid, True,         # what may go to an address is our affair
             ACTIVE_CIDS, shared.max_datagram_size, False,
             shared.idle_timeout, ACK_DELAY_EXPONENT,
             0, None,                                   # no DATAGRAM frames, ours and the peer's

@@ -11,10 +11,6 @@ all the tasks that it has just woken (see :meth:`Endpoint.touch`).
 A connection ends once, by :meth:`Connection._fail`, whoever began it; from then on every stream
 raises the same :exc:`ConnectionClosed`, while the engine may still repeat its close packet until
 ``on_terminated``, when the endpoint forgets it.
-
-Stream ids of the peer are accepted once: the engine forgets streams it finished long ago, and a
-late frame would bring one back to life. What is known is the highest id seen, and which ids below
-it have not come yet.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -32,6 +28,8 @@ from fabric.trio_quic.credit import SHORT_PATH, GrantReader, encode_grant
 from fabric.trio_quic.errors import ConnectionClosed
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.stream import Stream
+from fabric.trio_quic.stream_ids import PeerStreams
+from fabric.trio_quic.timers import Entry
 
 if TYPE_CHECKING:
     from fabric.trio_quic.endpoint import Endpoint
@@ -41,9 +39,6 @@ CREDIT_KIND = 0
 """First byte of the credit stream; its user's unidirectional streams take 1 to 63."""
 
 MAX_KIND = 63
-
-TimerEntry: TypeAlias = "list[Any]"
-"""[due, ticket, connection or ``None`` once it counts no more]: one heap entry of the endpoint."""
 
 UNIDIRECTIONAL = 2
 ACCEPTOR = 1
@@ -94,7 +89,7 @@ class Connection:
         # for the endpoint alone
         self.cids: set[bytes] = set()
         self.dirty = False
-        self.entry: TimerEntry | None = None
+        self.entry: Entry | None = None
         self.handshaking = False
         self.counted_as_stranger = False
         self.known_address = False
@@ -108,8 +103,7 @@ class Connection:
         self._arrivals = trio.lowlevel.ParkingLot()
         self._slots = trio.lowlevel.ParkingLot()
         self._progress = trio.lowlevel.ParkingLot()
-        self._highest = {False: -1, True: -1}
-        self._skipped: set[int] = set()
+        self._peer_streams = PeerStreams()
         self._peer_credit: int | None = None
         self._grants_in = GrantReader()
         self._credit_stream: int | None = None
@@ -286,9 +280,14 @@ class Connection:
         self.endpoint.woken = True
 
     # -- for the endpoint --
-    def became_stranger(self, address: tuple[str, int], *, known: bool) -> None:
-        """Remember under which address this one is counted, wherever it moves later."""
+    def became_stranger(self, address: tuple[str, int], *, known: bool, proven: bool) -> None:
+        """Remember under which address this one is counted, wherever it moves later.
+
+        Unless *proven*, the address gets at most three times what came from it (RFC 9000, 8.1)
+        until the handshake is complete.
+        """
         self.handshaking = self.counted_as_stranger = True
+        self.allowance = None if proven else 0
         self.stranger_address, self.known_address = address, known
 
     def feed(self, buffer: bytes, segment: int, now: float) -> bool:
@@ -325,7 +324,9 @@ class Connection:
     def next_timer(self) -> float:
         """Return when :meth:`on_timer` is due."""
         engine = self.engine.next_timer()
-        return self._deadline if engine is None else min(engine, self._deadline)
+        if engine is None or self._is_muted:
+            return self._deadline
+        return min(engine, self._deadline)
 
     def on_timer(self, now: float) -> None:
         if now >= self._deadline:
@@ -356,6 +357,7 @@ class Connection:
             return
         if self.is_dialler:
             self._deadline = self._next_keepalive()
+        self.allowance = None  # whoever can finish a handshake receives what we send
         self.established.set()
         self.endpoint.handshake_ended(self)
         if self._accepted or self._accepted_unidirectional:
@@ -367,7 +369,11 @@ class Connection:
             stream.on_data(data, fin)
         elif stream_id == self._peer_credit:
             self._on_grants(data, fin)
-        elif self._is_peers(stream_id) and self.closed is None and self._first_sight(stream_id):
+        elif (
+            self._is_peers(stream_id)
+            and self.closed is None
+            and self._peer_streams.first_sight(stream_id)
+        ):
             self._arrived(stream_id, data, fin)
 
     def on_stream_reset(self, stream_id: int, code: int) -> None:
@@ -377,7 +383,9 @@ class Connection:
         if stream is not None:
             stream.on_reset(code)
         elif self._is_peers(stream_id):
-            self._first_sight(stream_id)  # reset before any data: never shown, never to come again
+            self._peer_streams.first_sight(
+                stream_id
+            )  # reset before any data: never shown, never to come again
 
     def on_stop_sending(self, stream_id: int, code: int) -> None:
         stream = self.streams.get(stream_id)
@@ -416,6 +424,11 @@ class Connection:
         self.endpoint.forget(self)
 
     # -- inside --
+    @property
+    def _is_muted(self) -> bool:
+        """Whether nothing may go out: the engine's timers would be due again at once."""
+        return self.allowance is not None and self.allowance < self.limits.max_datagram_bytes
+
     def _check_open(self) -> None:
         if self.closed is not None:
             raise self.closed.again()
@@ -448,25 +461,15 @@ class Connection:
     def _is_peers(self, stream_id: int) -> bool:
         return (stream_id & ACCEPTOR != 0) == self.is_dialler
 
-    def _first_sight(self, stream_id: int) -> bool:
-        one_way = stream_id & UNIDIRECTIONAL != 0
-        highest = self._highest[one_way]
-        if highest < 0:
-            highest = (stream_id & 3) - 4
-        if stream_id > highest:
-            self._skipped.update(range(highest + 4, stream_id, 4))
-            self._highest[one_way] = stream_id
-            return True
-        if stream_id in self._skipped:
-            self._skipped.discard(stream_id)
-            return True
-        return False
-
     def _arrived(self, stream_id: int, data: bytes, fin: bool) -> None:
         if stream_id & UNIDIRECTIONAL:
             self._arrived_one_way(stream_id, data, fin)
             return
-        if not self.admitted and self.limits.stranger_bytes and self._highest[False] >= 4:
+        if (
+            not self.admitted
+            and self.limits.stranger_bytes
+            and self._peer_streams.bidirectional > 1
+        ):
             self.close(codes.STRANGER_BUDGET, "a second stream before Hello")
             return
         stream = Stream(self, stream_id)
@@ -543,7 +546,7 @@ class Connection:
         if not self.admitted:
             self.close(codes.HANDSHAKE_TIMEOUT, "not admitted in time")
         elif self.established.is_set() and self.limits.keepalive:
-            if now - self.last_heard >= self.limits.keepalive:
+            if now >= self._next_keepalive():
                 self.engine.ping(next(self._ping_ids))
                 self._deadline = now + self.limits.keepalive
             else:

@@ -23,42 +23,24 @@ what the engine throws, panics of its native part included, ends one connection 
 
 from __future__ import annotations
 
-import heapq
 import math
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import TypeAlias
 
 import trio
 from attrs import define, field
 
 from fabric.trio_quic import codes, routing
-from fabric.trio_quic._native import (
-    Engine,
-    configuration,
-    initial_header,
-    is_engine_failure,
-    new_cid,
-    retry_packet,
-)
-from fabric.trio_quic.connection import Connection, TimerEntry
+from fabric.trio_quic._native import Engine, configuration, is_engine_failure
+from fabric.trio_quic.acceptor import Acceptor, Greeting
+from fabric.trio_quic.connection import Connection
 from fabric.trio_quic.errors import HandshakeTimeout
 from fabric.trio_quic.settings import Identity, Settings
-from fabric.trio_quic.strangers import Strangers, Verdict
-from fabric.trio_quic.tokens import RetryTokens, reset_token
+from fabric.trio_quic.strangers import Strangers
+from fabric.trio_quic.timers import Timers
 from fabric.trio_quic.udp import SockAddr, Transport, UdpCounters, open_udp_socket
-
-Greeting: TypeAlias = Callable[[Connection], tuple[int, bytes]]
-"""Makes the (kind, bytes) of a one-way stream that travels with the acceptor's first flight."""
-
-RESETS_PER_SECOND = 20
-"""Stateless resets sent at most: enough for a restarted node's peers, nothing for a flood."""
-
-RESET_BYTES = 41
-MIN_RESETTABLE = 43
-"""A reset must be shorter than what it answers, or two nodes could echo for ever (10.3.3)."""
 
 
 @define
@@ -103,20 +85,16 @@ class Endpoint:
         self.woken = False
         """Whether this pass has woken a task whose bytes are worth waiting for."""
         self._transport = transport
-        self._greeting = greeting
-        self._reset_key = reset_key
-        self._tokens = RetryTokens(os.urandom(32))
         self._dialling = configuration(identity, settings, dialler=True)
-        self._accepting = configuration(identity, settings, dialler=False)
-        self._strangers = Strangers(settings)
+        self._acceptor = Acceptor(
+            self, transport, identity, greeting=greeting, reset_key=reset_key
+        )
         self._connections: set[Connection] = set()
         self._routes: dict[bytes, Connection] = {}
-        self._heap: list[TimerEntry] = []
-        self._ticket = 0
+        self._timers = Timers[Connection]()
         self._dirty: list[Connection] = []
         self._scope: trio.CancelScope | None = None
         self._nursery: trio.Nursery | None = None
-        self._reset_second = (0, 0)
         size = settings.accept_connections
         self._arrived, self._arrivals = trio.open_memory_channel[Connection](size)
 
@@ -139,7 +117,7 @@ class Endpoint:
     @property
     def strangers(self) -> Strangers:
         """How many are not admitted; read only."""
-        return self._strangers
+        return self._acceptor.strangers
 
     async def connect(
         self, address: tuple[str, int], *, pin: bytes | None, timeout: float = 5.0
@@ -152,7 +130,7 @@ class Endpoint:
         """
         connection = Connection(self, self._sockaddr(address), is_dialler=True, pin=pin)
         connection.engine = Engine(self._dialling, self.settings, connection)
-        self._adopt(connection, connection.engine.host_cid)
+        self.adopt(connection, connection.engine.host_cid)
         connection.engine.dial(trio.current_time())
         connection.touch()
         try:
@@ -185,6 +163,12 @@ class Endpoint:
         else:
             self._flush(connection)
 
+    def adopt(self, connection: Connection, *cids: bytes) -> None:
+        """Take a new connection in, routed by *cids*."""
+        self._connections.add(connection)
+        for cid in cids:
+            self.route(connection, cid, issued=True)
+
     def route(self, connection: Connection, cid: bytes, *, issued: bool) -> None:
         if issued:
             self._routes[cid] = connection
@@ -200,7 +184,7 @@ class Endpoint:
         if not connection.handshaking:
             return
         connection.handshaking = False
-        self._strangers.completed()
+        self._acceptor.strangers.completed()
         if connection.closed is None:
             self._offer(connection)
 
@@ -208,14 +192,16 @@ class Endpoint:
         """A stranger was admitted, or is gone; counted once."""
         if connection.counted_as_stranger:
             connection.counted_as_stranger = False
-            self._strangers.settled(connection.stranger_address, known=connection.known_address)
+            self._acceptor.strangers.settled(
+                connection.stranger_address, known=connection.known_address
+            )
 
     def forget(self, connection: Connection) -> None:
         """The engine has ended: nothing more comes or goes."""
         for cid in connection.cids:
             self._routes.pop(cid, None)
         connection.cids.clear()
-        _disarm(connection)
+        self._timers.disarm(connection)
         self._connections.discard(connection)
         connection.engine.release()
 
@@ -247,7 +233,7 @@ class Endpoint:
         if self._dirty and not self._transport.blocked:
             deadline = -math.inf
         else:
-            deadline = self._heap[0][0] if self._heap else math.inf
+            deadline = self._timers.next_due
         with trio.CancelScope(deadline=deadline) as self._scope:
             await self._transport.wait_readable()
         self._scope = None
@@ -290,7 +276,7 @@ class Endpoint:
             return
         connection = self._routes.get(cid)
         if connection is None:
-            connection = self._stranger(datagram, source, now)
+            connection = self._acceptor.consider(datagram, source, now)
         if connection is not None:
             self._feed(connection, datagram, 0, source, now)
 
@@ -311,12 +297,7 @@ class Endpoint:
             self._contain(connection, exc)
 
     def _fire_timers(self, now: float) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            connection = heapq.heappop(heap)[2]
-            if connection is None:
-                continue
-            connection.entry = None
+        for connection in self._timers.due(now):
             if connection.next_timer() <= now:
                 self._tick(connection, now)
             else:
@@ -368,82 +349,9 @@ class Endpoint:
         self._wake()
 
     def _arm(self, connection: Connection) -> None:
-        at, entry = connection.next_timer(), connection.entry
-        if (entry is not None and entry[0] <= at) or at == math.inf:
-            return
-        _disarm(connection)
-        self._ticket += 1
-        connection.entry = [at, self._ticket, connection]
-        heapq.heappush(self._heap, connection.entry)
-        if self._scope is not None and at < self._scope.deadline:
-            self._scope.deadline = at
-
-    # -- strangers --
-    def _stranger(self, datagram: bytes, source: SockAddr, now: float) -> Connection | None:
-        """Judge a datagram that is for no connection of ours; return the connection it begins."""
-        if routing.is_short(datagram):
-            self._answer_by_reset(datagram, source, now)
-            return None
-        header = initial_header(datagram) if routing.begins_connection(datagram) else None
-        if header is None:
-            self.counters.unknown += 1
-            return None
-        cid, client_cid, token = header
-        address = (source[0], source[1])
-        original = self._tokens.redeem(token, address, cid, now) if token else None
-        known = self.exempt(address)
-        match self._strangers.judge(address, now, known=known, proven=original is not None):
-            case Verdict.ACCEPT:
-                return self._begin(source, cid, original, known=known)
-            case Verdict.RETRY:
-                self._send_retry(source, cid, client_cid, now)
-            case Verdict.DROP:
-                self.counters.strangers_dropped += 1
-        return None
-
-    def _begin(
-        self, source: SockAddr, cid: bytes, original: bytes | None, *, known: bool
-    ) -> Connection:
-        connection = Connection(self, source, is_dialler=False)
-        connection.engine = Engine(
-            self._accepting,
-            self.settings,
-            connection,
-            reset_token=lambda issued: reset_token(self._reset_key, issued),
-            original_cid=original or cid,
-            retry_cid=cid if original else None,
-        )
-        self._adopt(connection, connection.engine.host_cid, cid)
-        connection.became_stranger((source[0], source[1]), known=known)
-        self._strangers.arrived(connection.stranger_address, known=known)
-        if self._greeting is not None:
-            kind, said = self._greeting(connection)
-            connection.dirty = True  # nothing to flush before the first datagram was fed
-            connection.open_unidirectional(kind, said, fin=True)
-            connection.dirty = False
-        return connection
-
-    def _send_retry(self, source: SockAddr, cid: bytes, client_cid: bytes, now: float) -> None:
-        fresh = new_cid()
-        token = self._tokens.mint((source[0], source[1]), fresh, cid, now)
-        packet = retry_packet(client_cid=client_cid, new_cid=fresh, original_cid=cid, token=token)
-        self.counters.retries_sent += 1
-        self._transport.send([packet], source)
-
-    def _answer_by_reset(self, datagram: bytes, source: SockAddr, now: float) -> None:
-        """Tell a dialler whose acceptor was restarted that its connection is gone (10.3)."""
-        self.counters.unknown += 1
-        second, sent = self._reset_second
-        if int(now) != second:
-            sent = 0
-        if len(datagram) < MIN_RESETTABLE or sent >= RESETS_PER_SECOND:
-            return
-        self._reset_second = (int(now), sent + 1)
-        self.counters.resets_sent += 1
-        noise = bytearray(os.urandom(RESET_BYTES - 16))
-        noise[0] = 0x40 | noise[0] & 0x3F
-        cid = datagram[1 : 1 + routing.CID_BYTES]
-        self._transport.send([bytes(noise) + reset_token(self._reset_key, cid)], source)
+        at = connection.next_timer()
+        if self._timers.arm(connection, at) and self._scope is not None:
+            self._scope.deadline = min(at, self._scope.deadline)
 
     def _offer(self, connection: Connection) -> None:
         try:
@@ -453,11 +361,6 @@ class Endpoint:
             connection.close(codes.BUSY, "too many connections wait to be accepted")
 
     # -- inside --
-    def _adopt(self, connection: Connection, *cids: bytes) -> None:
-        self._connections.add(connection)
-        for cid in cids:
-            self.route(connection, cid, issued=True)
-
     def _give_up(self, connection: Connection) -> None:
         connection.close(codes.HANDSHAKE_TIMEOUT)
         if not connection.terminated.is_set():
@@ -483,13 +386,6 @@ class Endpoint:
             connection.close(code, reason)
             if connection.dirty:
                 self._flush(connection)
-
-
-def _disarm(connection: Connection) -> None:
-    # The entry stays in the heap until due, up to the idle timeout: it must not hold memory.
-    if connection.entry is not None:
-        connection.entry[2] = None
-        connection.entry = None
 
 
 @asynccontextmanager
