@@ -125,6 +125,8 @@ class Acceptor:
     nonce: bytes
     """32 fresh random bytes, for this connection alone."""
     state: State = field(init=False, default=State.AWAITING_HELLO)
+    claimant: str = field(init=False, default="")
+    """Who the Hello *says* it is from, for the log alone: a known name, else the key's node id."""
 
     def challenge(self) -> Challenge:
         """Return what is sent at once, before anything is received."""
@@ -140,10 +142,11 @@ class Acceptor:
         return effects
 
     def judge_hello(self, hello: Hello, now: float) -> list[Effect]:
+        member, version = self.roster.by_key(hello.key), common_version(hello.versions)
+        self.claimant = member.name if member else node_id_of(hello.key)
         for code, objects in OBJECTIONS:
             if objects(self, hello):
                 return [Refuse(code)]
-        member, version = self.roster.by_key(hello.key), common_version(hello.versions)
         assert member is not None  # or OBJECTIONS would have said so
         assert version is not None
         claim = Claim(

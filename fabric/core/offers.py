@@ -81,7 +81,7 @@ class OfferBook:
     """What this node knows of the offers of others, by configuration and by being told."""
 
     declared: Mapping[str, Terms]
-    """Terms in this node's own configuration; they go before what a peer tells."""
+    """What this node's operator says, and may change; it goes before what a peer tells."""
     expected: Mapping[NodeName, frozenset[str]]
     """Services that the configuration says a peer offers, told or not."""
     _told: dict[NodeName, dict[str, Terms]] = field(init=False, factory=dict)
@@ -102,6 +102,10 @@ class OfferBook:
         """Return who offers *service*, connected or not, sorted by name."""
         peers = self.expected.keys() | self._told.keys()
         return sorted(peer for peer in peers if service in self.offered_by(peer))
+
+    def told_services(self) -> frozenset[str]:
+        """Return every service that any peer told of."""
+        return frozenset().union(*self._told.values())
 
     def terms(self, service: str, at: NodeName) -> Terms | None:
         """Return the terms to expect of *service* at *at*; ``None`` when nothing is known."""

@@ -1,0 +1,230 @@
+"""Accepts channels: who asks, for what, and whether this node says yes.
+
+Authorisation happens here, at the node that offers the service, whatever the opener checked
+before. It is by the name, area, roles and labels that *our* roster gives the peer.
+
+A channel costs one task, in the nursery of whoever serves it. The first frame nearly always comes
+whole with the stream, and is then read by the link's accept task, which also says no: a refused
+channel costs no task at all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from attrs import define
+
+from fabric.codes import Code
+from fabric.core.channel import FINAL, State
+from fabric.core.codec import MAX_OPEN, FrameReader
+from fabric.core.frames import Frame, Open
+from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
+from fabric.runtime.admission import next_frame
+from fabric.runtime.channels import Channels
+from fabric.runtime.inbound import InboundChannel, send_refusal
+from fabric.runtime.links import Link
+from fabric.runtime.refusals import RefusalLog
+from fabric.runtime.services import Offering, Services, terms_of
+from fabric.runtime.supervise import leaves
+from fabric.trio_quic import ConnectionClosed, QuicError, Stream
+
+OPEN_WITHIN: Final = 5.0
+"""Seconds for the rest of an ``Open`` whose beginning came alone."""
+
+MOST_PARTIAL: Final = 64
+"""Opens of one peer that are read piecemeal at a time: loss explains a few, not many."""
+
+
+@define(eq=False, kw_only=True)
+class Accepter:
+    """Takes the channels that peers open, and gives each to whoever serves its service."""
+
+    me: str
+    """This node's name, said in refusals."""
+    services: Services
+    channels: Channels
+    refusals: RefusalLog
+
+    async def accept_channels(self, link: Link) -> None:
+        """Take channels on *link* until its connection is closed, by :exc:`ConnectionClosed`."""
+        partial = trio.CapacityLimiter(MOST_PARTIAL)
+        async with trio.open_nursery() as nursery:
+            while True:
+                stream = await link.connection.accept_stream()
+                try:
+                    reader = FrameReader(limit=MAX_OPEN)
+                    # Never waits: a stream is only seen when something of it has come.
+                    reader.feed(await stream.receive_some())
+                    frame = reader.next_frame()
+                except ConnectionClosed:
+                    raise
+                except QuicError:
+                    continue  # reset at once: nobody is left to be answered
+                except RemoteProtocolError as error:
+                    self._reject(stream, link, error)
+                    continue
+                if frame is not None:
+                    self._judge(frame, reader, stream, link)
+                elif partial.available_tokens:
+                    nursery.start_soon(self._read_rest, reader, stream, link, partial)
+                else:
+                    stream.abort(Code.BUSY)
+
+    async def _read_rest(
+        self, reader: FrameReader, stream: Stream, link: Link, partial: trio.CapacityLimiter
+    ) -> None:
+        try:
+            async with partial:
+                with trio.fail_after(OPEN_WITHIN):
+                    frame = await next_frame(stream, reader)
+        except QuicError:
+            return
+        except RemoteProtocolError as error:
+            self._reject(stream, link, error)
+        except trio.TooSlowError:
+            self._reject(stream, link, RemoteProtocolError(Code.DEADLINE, "no whole Open"))
+        else:
+            self._judge(frame, reader, stream, link)
+
+    def _judge(self, frame: Frame, reader: FrameReader, stream: Stream, link: Link) -> None:
+        """Give the channel to its service's handler, or say why not. Never waits."""
+        if not isinstance(frame, Open):
+            what = f"{type(frame).__name__} at the start of a channel"
+            self._reject(stream, link, RemoteProtocolError(Code.UNEXPECTED_FRAME, what))
+        elif not reader.is_between_frames:
+            what = "bytes behind Open, before Accepted"
+            self._reject(stream, link, RemoteProtocolError(Code.UNEXPECTED_FRAME, what))
+        elif code := self._objection(frame, link):
+            self._refuse(frame, stream, link, code)
+        else:
+            self._begin(frame, stream, link, self.services.offerings[frame.service])
+
+    def _objection(self, ask: Open, link: Link) -> Code | None:
+        if self.services.is_draining:
+            return Code.DRAINING
+        offering = self.services.offerings.get(ask.service)
+        if offering is None:
+            return Code.UNKNOWN_SERVICE
+        objection = terms_of(offering.config).objection(link.member.subject, client=ask.client)
+        if objection is not None:
+            return objection
+        return Code.SERVICE_FULL if offering.is_full() else None
+
+    # -- no --
+    def _reject(self, stream: Stream, link: Link, error: RemoteProtocolError) -> None:
+        """Refuse a channel that never said which it is."""
+        send_refusal(stream, error.code, error.detail, hop=self.me, channel_id="")
+        self._log(link, error.code, error.detail, service="", channel="", client=None)
+
+    def _refuse(self, ask: Open, stream: Stream, link: Link, code: Code) -> None:
+        channel_id = ask.channel_id.hex()
+        send_refusal(stream, code, "", hop=self.me, channel_id=channel_id)
+        self._log(link, code, "", service=ask.service, channel=channel_id, client=ask.client)
+
+    def _log(
+        self,
+        link: Link,
+        code: Code,
+        detail: str,
+        *,
+        service: str,
+        channel: str,
+        client: str | None,
+    ) -> None:
+        self.channels.metrics.channels_refused.add(service, code, "in")
+        self.refusals.refused(
+            "channel.refused",
+            code,
+            trio.current_time(),
+            channel=channel,
+            service=service,
+            direction="in",
+            peer=link.member.name,
+            client=client,
+            detail=detail,
+        )
+
+    # -- yes --
+    def _begin(self, ask: Open, stream: Stream, link: Link, offering: Offering) -> None:
+        offering.channels += 1
+        link.channel_began()
+        channel = InboundChannel(
+            stream,
+            self.channels,
+            id=ask.channel_id.hex(),
+            service=ask.service,
+            peer=link.member.name,
+            client=ask.client,
+            me=self.me,
+            load=offering.channels,
+        )
+        answer_by = trio.current_time() + ask.deadline / 1000
+        offering.nursery.start_soon(self._carry, channel, offering, link, answer_by)
+
+    async def _carry(
+        self, channel: InboundChannel, offering: Offering, link: Link, answer_by: float
+    ) -> None:
+        """One channel's whole life on this side."""
+        try:
+            await _handle(channel, offering, answer_by)
+        finally:
+            if channel.state is State.REFUSED:
+                self._log(
+                    link,
+                    channel.code or Code.INTERNAL_ERROR,
+                    "",
+                    service=channel.service,
+                    channel=channel.id,
+                    client=channel.client,
+                )
+            channel.leave()
+            link.channel_ended()
+            offering.channels -= 1
+
+
+async def _handle(channel: InboundChannel, offering: Offering, answer_by: float) -> None:
+    """Run the handler and end the channel as it did.
+
+    What the other end did (:exc:`ChannelBroken`) or what was refused further on
+    (:exc:`RefusedError`) ends this channel alone. Anything else is the handler's bug: the channel
+    is reset, and the exception goes on to whoever serves.
+    """
+    try:
+        try:
+            if offering.auto_accept:
+                channel.accept_nowait()
+                await offering.handler(channel)
+            else:
+                await _handle_within(channel, offering, answer_by)
+        except* (ChannelBroken, RefusedError) as group:
+            for error in leaves(group):
+                _end(channel, error.code if isinstance(error, _CODED) else Code.INTERNAL_ERROR)
+        if channel.state is State.OPENING:
+            channel.refuse_nowait(Code.INTERNAL_ERROR, "the service gave no answer")
+        await channel.aclose()
+    except trio.Cancelled:
+        _end(channel, Code.CANCELLED)
+        raise
+    except BaseException:
+        _end(channel, Code.INTERNAL_ERROR)
+        raise
+
+
+_CODED = (ChannelBroken, RefusedError)
+
+
+async def _handle_within(channel: InboundChannel, offering: Offering, answer_by: float) -> None:
+    with trio.CancelScope(deadline=answer_by) as scope:
+        channel.answer_by = scope
+        await offering.handler(channel)
+    if scope.cancelled_caught and channel.state is State.OPENING:
+        channel.refuse_nowait(Code.DEADLINE)
+
+
+def _end(channel: InboundChannel, code: Code) -> None:
+    """End *channel* for *code*: by a refusal while that is still an answer, else by a reset."""
+    if channel.state is State.OPENING and code is not Code.CANCELLED:
+        channel.refuse_nowait(code)
+    elif channel.state not in FINAL:
+        channel.reset(code)

@@ -1,0 +1,79 @@
+"""Services that the operator added to a running node: kept in its state, back after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field
+
+from fabric.codes import Code
+from fabric.config import HostPort, ServiceConfig
+from fabric.core.access import parse_selector
+from fabric.errors import ConfigError, RefusedError
+from fabric.runtime.services import Services
+from fabric.runtime.state import read_document, save_document
+
+FILE: Final = "exposures.json"
+
+
+@define(eq=False)
+class Exposures:
+    """What was exposed goes before the configuration's service of the same name, until it is
+    taken back. Whoever serves backends is told by :meth:`Services.next_change`."""
+
+    services: Services
+    state_dir: Path
+    configured: Mapping[str, ServiceConfig]
+    _exposed: dict[str, ServiceConfig] = field(init=False, factory=dict)
+
+    def load(self) -> None:
+        """Declare what the disk holds. Raises :exc:`ConfigError` for a damaged file."""
+        document = read_document(self.state_dir / FILE) or {}
+        for name, entry in document.items():
+            self._exposed[name] = self._read(name, entry)
+            self.services.declare(self._exposed[name])
+
+    async def expose(self, service: ServiceConfig) -> None:
+        """Declare *service* once the disk has it. Raises :exc:`OSError`: then nothing changed."""
+        await self._save({**self._exposed, service.name: service})
+        self.services.declare(service)
+
+    async def unexpose(self, name: str) -> None:
+        """Take back what :meth:`expose` did; the configuration's own service returns.
+
+        Raises :exc:`RefusedError` for a service that was not exposed.
+        """
+        if name not in self._exposed:
+            raise RefusedError(Code.UNKNOWN_SERVICE, f"{name!r} was not exposed here.")
+        await self._save({key: each for key, each in self._exposed.items() if key != name})
+        if (configured := self.configured.get(name)) is not None:
+            self.services.declare(configured)
+        else:
+            self.services.withdraw(name)
+
+    async def _save(self, exposed: dict[str, ServiceConfig]) -> None:
+        document = {name: _entry(service) for name, service in exposed.items()}
+        await save_document(self.state_dir / FILE, document)
+        self._exposed = exposed
+
+    def _read(self, name: str, entry: Any) -> ServiceConfig:  # noqa: ANN401 -- JSON
+        try:
+            return ServiceConfig(
+                name=name,
+                backend=HostPort.parse(entry["backend"]),
+                open_to=tuple(map(parse_selector, entry["open_to"])),
+                edge_exposable=bool(entry["edge_exposable"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"{self.state_dir / FILE}: {name}: is damaged ({error}); expose it again"
+            raise ConfigError([what]) from error
+
+
+def _entry(service: ServiceConfig) -> dict[str, object]:
+    return {
+        "backend": str(service.backend),
+        "open_to": [str(selector) for selector in service.open_to],
+        "edge_exposable": service.edge_exposable,
+    }

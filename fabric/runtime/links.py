@@ -1,0 +1,211 @@
+"""A link: one admitted connection to a peer, with the tasks that keep it honest.
+
+Theory of operation
+===================
+
+A link lives in the nursery of its peer and ends with its connection. Four tasks belong to it:
+
+- *control* reads the control stream: ``Offers``, ``Draining``, ``Bye``;
+- *tell* writes this node's offers there, at once and whenever they change;
+- *probe* pings every second and closes the connection as ``peer_silent`` when nothing was heard
+  for four: QUIC's own idle timeout is for connections without users, these have them;
+- *accept* takes the channels that the peer opens.
+
+A link that no longer stands (see :mod:`fabric.core.standing`) is *spare*: nothing is opened on
+it, its channels run out, and the lower node id closes it. The higher one waits for that, longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import trio
+from attrs import define, field
+
+from fabric.codes import Code
+from fabric.core.admission import Myself
+from fabric.core.codec import encode
+from fabric.core.frames import Bye, Draining, Frame, Offers
+from fabric.core.offers import offers_of
+from fabric.core.roster import Member
+from fabric.core.standing import Claim
+from fabric.errors import RemoteProtocolError
+from fabric.runtime.admission import Control
+from fabric.runtime.closing import aclose, close
+from fabric.runtime.services import Services
+from fabric.runtime.supervise import leaves
+from fabric.trio_quic import Connection, ConnectionClosed, QuicError
+
+PROBE_EVERY: Final = 1.0
+"""Seconds between pings."""
+
+SILENT_AFTER: Final = 4.0
+"""Seconds without a packet until the peer is given up: three pings lost in a row are weather."""
+
+SPARE_FOR: Final = 30.0
+"""Seconds that channels on a spare link may go on."""
+
+TELL_WITHIN: Final = 5.0
+"""Seconds for a control frame to leave; a peer that takes none is as good as silent."""
+
+
+class Owner(Protocol):
+    """Whoever keeps the links of a node: they report here what their peers say."""
+
+    @property
+    def me(self) -> Myself: ...
+    @property
+    def services(self) -> Services: ...
+    def heard(self, link: Link, frame: Offers | Draining) -> None: ...
+    def progressed(self) -> None: ...
+
+
+@define(eq=False)
+class Link:
+    """One admitted connection. Made at admission, run by the peer's task, never used twice."""
+
+    member: Member
+    claim: Claim
+    control: Control
+    owner: Owner
+    is_spare: bool = False
+    is_draining: bool = False
+    """The peer said so: it takes no new channels."""
+    connection: Connection = field(init=False)
+    opened_at: float = field(init=False, factory=trio.current_time)
+    channels: int = field(init=False, default=0)
+    """Channels open on this link, both ways."""
+    sent_rate: float | None = field(init=False, default=None)
+    """Bytes per second over the last probe interval."""
+    received_rate: float | None = field(init=False, default=None)
+    _telling: trio.Lock = field(init=False, factory=trio.Lock)
+    _drained: trio.Event = field(init=False, factory=trio.Event)
+    _spared: trio.Event = field(init=False, factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.connection = self.control.connection
+        if self.is_spare:
+            self._spared.set()
+
+    @property
+    def takes_channels(self) -> bool:
+        """Whether a new channel may be tried on it."""
+        return not (self.is_spare or self.is_draining) and self.connection.closed is None
+
+    def spare(self) -> None:
+        """Open nothing more here; let the channels run out, then close."""
+        self.is_spare = True
+        self._spared.set()
+
+    async def run(self, accept: Callable[[Link], Awaitable[None]]) -> ConnectionClosed:
+        """Keep the link until its connection is closed, by whoever; return how it ended.
+
+        Cancelled, it closes the connection as ``shutting_down``.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                for task in (self._listen, self._tell_offers, self._probe, self._run_out):
+                    nursery.start_soon(self._until_closed, task)
+                nursery.start_soon(self._until_closed, accept, self)
+                closed = await self.connection.wait_closed()
+                nursery.cancel_scope.cancel()
+        finally:
+            close(self.connection, Code.SHUTTING_DOWN)
+        return closed
+
+    async def _until_closed(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run one of the tasks; its end by the connection's end is no failure of its own."""
+        broken: tuple[Code, str] | None = None
+        try:
+            await task(*args)
+        except* ConnectionClosed:
+            pass
+        except* QuicError:  # the control stream was reset or stopped, which is never legal
+            broken = Code.UNEXPECTED_FRAME, "the control stream was reset"
+        except* RemoteProtocolError as group:
+            error = next(leaves(group))
+            assert isinstance(error, RemoteProtocolError)
+            broken = error.code, error.detail
+        if broken is not None:
+            await aclose(self.connection, *broken)
+
+    # -- control --
+    async def _listen(self) -> None:
+        while True:
+            self._hear(await self.control.receive())
+
+    def _hear(self, frame: Frame) -> None:
+        match frame:
+            case Offers():
+                self.owner.heard(self, frame)
+            case Draining():
+                self.is_draining = True
+                self.owner.heard(self, frame)
+            case Bye(code=code) if code == Code.DUPLICATE:
+                self.spare()
+            case Bye():
+                self.is_draining = True
+            case _:
+                name = type(frame).__name__
+                raise RemoteProtocolError(Code.UNEXPECTED_FRAME, f"{name} after Hello")
+
+    async def tell(self, frame: Frame) -> None:
+        """Put *frame* on the control stream. A peer that does not take it in time is closed."""
+        with trio.move_on_after(TELL_WITHIN) as scope:
+            async with self._telling:
+                await self.control.stream.send_all(encode(frame))
+        if scope.cancelled_caught:
+            close(self.connection, Code.PEER_SILENT, "it takes no control frames")
+
+    async def _tell_offers(self) -> None:
+        services = self.owner.services
+        while True:
+            change = services.next_change()
+            await self.tell(offers_of(services.offered()))
+            await change.wait()
+
+    # -- liveness --
+    async def _probe(self) -> None:
+        connection = self.connection
+        while True:
+            began, sent, received = self._marks()
+            with trio.move_on_after(PROBE_EVERY):
+                await connection.ping()
+            await trio.sleep_until(min(began + PROBE_EVERY, connection.last_heard + SILENT_AFTER))
+            now, sent_now, received_now = self._marks()
+            if now - connection.last_heard >= SILENT_AFTER:
+                close(connection, Code.PEER_SILENT)
+                return
+            self.sent_rate = (sent_now - sent) / (now - began)
+            self.received_rate = (received_now - received) / (now - began)
+            self.owner.progressed()
+
+    def _marks(self) -> tuple[float, int, int]:
+        return trio.current_time(), self.connection.bytes_sent, self.connection.bytes_received
+
+    # -- the end --
+    def channel_began(self) -> None:
+        self.channels += 1
+
+    def channel_ended(self) -> None:
+        self.channels -= 1
+        if not self.channels:
+            self._drained.set()
+
+    async def _run_out(self) -> None:
+        """Once spare: end with the last channel, or when their time is over."""
+        await self._spared.wait()
+        if self.owner.me.node_id < self.member.node_id:
+            await self.tell(Bye(code=Code.DUPLICATE.value))
+            with trio.move_on_after(SPARE_FOR):
+                await self.wait_drained()
+        else:
+            await trio.sleep(SPARE_FOR + TELL_WITHIN)  # for when the lower one cannot close it
+        await aclose(self.connection, Code.DUPLICATE)
+
+    async def wait_drained(self) -> None:
+        """Wait until no channel is open on this link."""
+        while self.channels:
+            self._drained = trio.Event()
+            await self._drained.wait()

@@ -1,0 +1,419 @@
+"""The peers of this node: one supervised task each, which dials, says Hello, keeps and redials.
+
+Theory of operation
+===================
+
+A peer's task owns every link to that peer. It dials while no link stands and the roster knows a
+way; what dials us is judged by the acceptor task and handed over to the task of the peer that it
+proved to be. Which of two links stands is decided in :mod:`fabric.core.standing`, at the moment
+of admission and without a wait, so the two ways in cannot disagree.
+
+::
+
+    acceptor:  stranger -- Hello --> admitted --.
+                                                 >-- inbox of the peer --> link runs until closed
+    peer task: dial -- Hello ------> admitted --'
+
+A peer's task that meets weather is restarted alone, its links with it; other peers notice nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import random
+import weakref
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, NoReturn
+
+import structlog
+import trio
+from attrs import define, field
+
+from fabric.codes import Code
+from fabric.core.admission import Acceptor, Admit, Dialler, Myself
+from fabric.core.backoff import Backoff, Redial
+from fabric.core.codec import encode
+from fabric.core.frames import CHALLENGE_KIND, Challenge, Draining, Frame, Offers
+from fabric.core.identity import NONCE_BYTES, NodeId
+from fabric.core.offers import OfferBook
+from fabric.core.planes import Planes
+from fabric.core.roster import DialIntent, Member, Roster
+from fabric.core.standing import Claim, Standings, Verdict
+from fabric.errors import RefusedError
+from fabric.runtime.admission import Control, receive_hello, refusal_of, send_hello
+from fabric.runtime.closing import aclose, close, code_of_close
+from fabric.runtime.events import EventBus
+from fabric.runtime.links import Link
+from fabric.runtime.metrics import Metrics
+from fabric.runtime.refusals import RefusalLog
+from fabric.runtime.services import Services
+from fabric.runtime.supervise import keep_running
+from fabric.trio_quic import Connection, ConnectionClosed, Endpoint
+
+log = structlog.get_logger()
+
+PLANE: Final = "peers"
+
+MOST_ARRIVALS: Final = 8
+"""Admitted connections that wait for their peer's task: it takes them at once, unless it is
+being restarted."""
+
+LOOK_AGAIN: Final = 5.0
+"""Seconds until the roster is asked again for a way to a peer that had none."""
+
+
+class PeerState(enum.StrEnum):
+    """What a peer is doing, as seen from here."""
+
+    CONNECTED = "connected"
+    DIALLING = "dialling"
+    WAITING = "waiting"
+    """Between two dials, or until it dials us."""
+    REFUSED = "refused"
+    """The last attempt ended in a refusal, by either end. It is tried again all the same."""
+
+
+@define(eq=False)
+class Peer:
+    """One peer and its links. Its own task is the only one to run them."""
+
+    member: Member
+    redial: Redial
+    state: PeerState = field(init=False, default=PeerState.WAITING)
+    reason: Code | None = field(init=False, default=None)
+    """Why it is not connected; ``None`` while it is, and before the first attempt."""
+    since: float = field(init=False, factory=trio.current_time)
+    """When :attr:`state` began."""
+    link: Link | None = field(init=False, default=None)
+    """The one that stands."""
+    settled: trio.Event = field(init=False, factory=trio.Event)
+    """Set once it is connected, or a first attempt has failed, or there is no way to dial it."""
+    links: dict[Claim, Link] = field(init=False, factory=dict)
+    _vacated: trio.Event = field(init=False, factory=trio.Event)
+    _arriving: trio.MemorySendChannel[Link] = field(init=False)
+    _arrivals: trio.MemoryReceiveChannel[Link] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.redial.lost(self.since)  # who starts is as eager as who has just lost a peer
+        self._arriving, self._arrivals = trio.open_memory_channel(MOST_ARRIVALS)
+
+    def turn(self, state: PeerState, reason: Code | None = None) -> None:
+        """Be in *state* from now on, for *reason*."""
+        if state is not self.state:
+            self.since = trio.current_time()
+        if state is not PeerState.DIALLING:
+            self.settled.set()
+        self.state, self.reason = state, reason
+
+    def missed(self, refused: RefusedError) -> None:
+        """Note an attempt that did not get through. A connected peer is not concerned."""
+        if self.link is None:
+            unreached = refused.code in UNREACHED
+            self.turn(PeerState.WAITING if unreached else PeerState.REFUSED, refused.code)
+
+    def offer(self, link: Link) -> None:
+        """Hand *link* to the peer's task; closed as busy when that does not take it."""
+        try:
+            self._arriving.send_nowait(link)
+        except trio.WouldBlock:
+            close(link.connection, Code.BUSY)
+
+    async def next_link(self) -> Link:
+        """Wait for a link that was admitted."""
+        return await self._arrivals.receive()
+
+    def stand(self, link: Link | None) -> None:
+        """Open channels on *link* from now on, or, without one, on nothing."""
+        self.link = link
+        if link is None:
+            self._vacated.set()
+            self._vacated = trio.Event()
+
+    async def wait_vacant(self) -> None:
+        """Wait until no link stands."""
+        while self.link is not None:
+            await self._vacated.wait()
+        await trio.lowlevel.checkpoint()
+
+
+UNREACHED: Final = frozenset({Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY})
+"""Ends of an attempt that say nothing against it."""
+
+
+@define(eq=False, kw_only=True)
+class Peers:
+    """The peers plane. :meth:`run` keeps it; everything else only looks or hands over."""
+
+    me: Myself
+    roster: Roster
+    book: OfferBook
+    services: Services
+    planes: Planes
+    metrics: Metrics
+    events: EventBus
+    refusals: RefusalLog
+    rng: random.Random
+    accept_channels: Callable[[Link], Awaitable[None]]
+    """Takes the channels that a peer opens, until the link's connection is closed."""
+    by_id: dict[NodeId, Peer] = field(init=False)
+    standings: Standings = field(init=False, factory=Standings)
+    _nonces: weakref.WeakKeyDictionary[Connection, bytes] = field(
+        init=False, factory=weakref.WeakKeyDictionary
+    )
+
+    def __attrs_post_init__(self) -> None:
+        self.by_id = {
+            member.node_id: Peer(member, Redial(self.rng)) for member in self.roster.members()
+        }
+
+    def challenge(self, connection: Connection) -> tuple[int, bytes]:
+        """Return what the endpoint sends with an accepted connection's first flight."""
+        nonce = self._nonces[connection] = os.urandom(NONCE_BYTES)
+        return CHALLENGE_KIND, encode(Challenge(nonce=nonce))
+
+    async def run(self, endpoint: Endpoint) -> NoReturn:
+        """Keep every peer until cancelled: one task each, and one that meets strangers."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._accept, endpoint)
+            for peer in self.by_id.values():
+                name, backoff = f"peer {peer.member.name}", Backoff(self.rng, floor=0.2, ceiling=5)
+                body = partial(self._keep_peer, peer, endpoint)
+                nursery.start_soon(keep_running, name, body, backoff)
+        raise AssertionError("keep_running returned")
+
+    # -- for links --
+    def heard(self, link: Link, frame: Offers | Draining) -> None:
+        """Take what a peer said on its control stream."""
+        name = link.member.name
+        match frame:
+            case Offers(names=names):
+                if self._peer(link).link is link:
+                    self.book.hear(name, frame)
+                    self.events.publish("offers.changed", peer=name, offers=names)
+            case Draining(until=until):
+                log.info("peer.draining", peer=name, until_s=until / 1000)
+                self.events.publish("peer.draining", peer=name)
+
+    def progressed(self) -> None:
+        """Raise the plane's watermark: a link was probed."""
+        self.planes.progressed(PLANE, trio.current_time())
+
+    def _peer(self, link: Link) -> Peer:
+        return self.by_id[link.member.node_id]
+
+    # -- the acceptor --
+    async def _accept(self, endpoint: Endpoint) -> NoReturn:
+        async with trio.open_nursery() as nursery:
+            while True:
+                connection = await endpoint.accept()
+                self.progressed()
+                nursery.start_soon(self._meet, connection)
+
+    async def _meet(self, connection: Connection) -> None:
+        acceptor = Acceptor(
+            me=self.me,
+            roster=self.roster,
+            standings=self.standings,
+            nonce=self._nonces.pop(connection),
+        )
+        try:
+            await receive_hello(connection, acceptor, self._enter)
+        except RefusedError as refused:
+            self._log_refused(refused, connection, side="acceptor", peer=acceptor.claimant)
+
+    # -- one peer --
+    async def _keep_peer(self, peer: Peer, endpoint: Endpoint) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._dial_when_vacant, peer, endpoint)
+            while True:
+                nursery.start_soon(self._keep_link, peer, await peer.next_link())
+
+    async def _keep_link(self, peer: Peer, link: Link) -> None:
+        try:
+            await link.run(self.accept_channels)
+        finally:
+            self._left(peer, link)
+
+    async def _dial_when_vacant(self, peer: Peer, endpoint: Endpoint) -> NoReturn:
+        while True:
+            await peer.wait_vacant()
+            ways = self.roster.ways_to(peer.member)
+            if not ways:
+                peer.settled.set()
+                await trio.sleep(LOOK_AGAIN)
+                continue
+            for way in ways:
+                if peer.link is None:
+                    await self._dial(peer, way, endpoint)
+            if peer.link is None:
+                await trio.sleep(peer.redial.next_delay(trio.current_time()))
+
+    async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
+        """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
+        peer.turn(PeerState.DIALLING, peer.reason)
+        timeout = peer.redial.attempt_timeout(trio.current_time())
+        try:
+            address = await resolve(way.address, endpoint, timeout=timeout)
+            connection = await endpoint.connect(address, pin=way.pin, timeout=timeout)
+        except ConnectionClosed as closed:
+            self._missed(peer, way, refusal_of(closed))
+            return
+        except OSError as error:
+            self._missed(peer, way, RefusedError(Code.HANDSHAKE_TIMEOUT, str(error)))
+            return
+        try:
+            await self._introduce(connection, way)
+        except RefusedError as refused:
+            self._missed(peer, way, refused)
+
+    async def _introduce(self, connection: Connection, way: DialIntent) -> None:
+        assert connection.peer_key is not None
+        dialler = Dialler(
+            me=self.me,
+            roster=self.roster,
+            standings=self.standings,
+            intent=way,
+            acceptor_key=connection.peer_key,
+            nonce=os.urandom(NONCE_BYTES),
+        )
+        try:
+            await send_hello(connection, dialler, self._enter)
+        except trio.Cancelled:
+            close(connection, Code.SHUTTING_DOWN)
+            raise
+
+    # -- links come and go --
+    def _enter(self, admit: Admit, control: Control) -> None:
+        """Register an admitted connection. Nothing waits in here: see :mod:`.admission`."""
+        peer, judgement = self.by_id[admit.member.node_id], admit.judgement
+        link = Link(admit.member, admit.claim, control, owner=self, is_spare=not judgement.stands)
+        peer.links[admit.claim] = link
+        if judgement.displaced is not None and judgement.displaced in peer.links:
+            displaced = peer.links[judgement.displaced]
+            if judgement.verdict is Verdict.REPLACE:
+                close(displaced.connection, Code.REPLACED)
+            else:
+                displaced.spare()
+        if judgement.stands:
+            self._stands(peer, link, admit)
+        peer.offer(link)
+
+    def _stands(self, peer: Peer, link: Link, admit: Admit) -> None:
+        peer.stand(link)
+        peer.turn(PeerState.CONNECTED)
+        host, port = link.connection.remote_address
+        log.info(
+            "peer.connected",
+            peer=peer.member.name,
+            address=f"{host}:{port}",
+            dialled_by=self.me.name if link.connection.is_dialler else peer.member.name,
+            version=admit.version,
+            boot_seq=admit.claim.boot_seq,
+            replaces=admit.judgement.verdict is Verdict.REPLACE,
+        )
+        self.events.publish("peer.connected", peer=peer.member.name)
+
+    def _left(self, peer: Peer, link: Link) -> None:
+        del peer.links[link.claim]
+        self.standings.ended(link.claim)
+        closed = link.connection.closed
+        code = code_of_close(closed) if closed is not None else Code.CANCELLED
+        was_standing = peer.link is link
+        if was_standing:
+            self.book.forget(peer.member.name)
+            peer.redial.lost(trio.current_time())
+            peer.turn(PeerState.WAITING, code)
+            peer.stand(None)
+            self.events.publish("peer.disconnected", peer=peer.member.name, code=code)
+        log.info(
+            "peer.disconnected",
+            peer=peer.member.name,
+            code=code,
+            was_standing=was_standing,
+            age_s=round(trio.current_time() - link.opened_at, 3),
+            sent_bytes=link.connection.bytes_sent,
+            received_bytes=link.connection.bytes_received,
+        )
+
+    # -- refusals --
+    def _missed(self, peer: Peer, way: DialIntent, refused: RefusedError) -> None:
+        peer.missed(refused)
+        if refused.code is Code.DUPLICATE:
+            return  # the other of two dials was kept: that is success
+        host, port = way.address
+        self.metrics.hellos_refused.add(refused.code, "dialler")
+        self._write(refused, peer.member.name, f"{host}:{port}", side="dialler")
+
+    def _log_refused(
+        self, refused: RefusedError, connection: Connection, *, side: str, peer: str
+    ) -> None:
+        if refused.code is Code.DUPLICATE:
+            return
+        host, port = connection.remote_address
+        self.metrics.hellos_refused.add(refused.code, side)
+        self._write(refused, peer, f"{host}:{port}", side=side)
+
+    def _write(self, refused: RefusedError, peer: str, address: str, *, side: str) -> None:
+        # Not being there is no refusal, and is told under another name.
+        event = "peer.missed" if refused.code in UNREACHED else "peer.refused"
+        self.refusals.refused(
+            event,
+            refused.code,
+            trio.current_time(),
+            peer=peer,
+            address=address,
+            side=side,
+            by="peer" if refused.hop else "here",
+            detail=refused.detail,
+        )
+        self.events.publish(event, peer=peer, code=refused.code, side=side)
+
+    # -- the end --
+    async def tell_all(self, frame: Frame) -> None:
+        """Put *frame* on every link, all at once; returns when each has it or is closed."""
+        async with trio.open_nursery() as nursery:
+            for link in self.all_links():
+                nursery.start_soon(link.tell, frame)
+
+    async def close_all(self, code: Code) -> None:
+        """Close every link once what was sent has arrived, or after a second."""
+        async with trio.open_nursery() as nursery:
+            for link in self.all_links():
+                nursery.start_soon(aclose, link.connection, code)
+
+    async def wait_settled(self) -> None:
+        """Wait until every peer is connected or was tried once."""
+        for peer in self.by_id.values():
+            await peer.settled.wait()
+
+    def standing_links(self) -> list[Link]:
+        """Return the links on which channels are opened."""
+        return [peer.link for peer in self.by_id.values() if peer.link is not None]
+
+    def all_links(self) -> list[Link]:
+        """Return every link, those that are spare too."""
+        return [
+            link
+            for peer in self.by_id.values()
+            for link in peer.links.values()
+            if link.connection.closed is None
+        ]
+
+
+async def resolve(
+    address: tuple[str, int], endpoint: Endpoint, *, timeout: float
+) -> tuple[str, int]:
+    """Return *address* with its host as a number that *endpoint*'s socket can reach.
+
+    Raises :exc:`OSError` when the name is unknown, or not found out in time.
+    """
+    host, port = address
+    is_v6 = ":" in endpoint.address[0]
+    family = trio.socket.AF_INET6 if is_v6 else trio.socket.AF_INET
+    flags = trio.socket.AI_V4MAPPED if is_v6 else 0  # a socket for both families
+    with trio.move_on_after(timeout):
+        found = await trio.socket.getaddrinfo(host, port, family, trio.socket.SOCK_DGRAM, 0, flags)
+        return str(found[0][4][0]), port
+    raise OSError(f"the name {host} was not found out in {timeout} s")

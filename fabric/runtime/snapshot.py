@@ -1,0 +1,111 @@
+"""The snapshot: a node as it is now, in JSON's own types. What every view of a node reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+import trio
+
+from fabric.core.offers import OfferBook
+from fabric.core.planes import Planes
+from fabric.runtime.channels import ChannelInfo
+from fabric.runtime.peers import Peer
+from fabric.runtime.services import Services
+from fabric.trio_quic import Endpoint
+
+VERSION: Final = 1
+
+Row: TypeAlias = dict[str, Any]
+"""One JSON object. Absent numbers are ``None``; a zero is a zero."""
+
+
+def peer_row(peer: Peer, book: OfferBook) -> Row:
+    """Return one entry of ``peers``."""
+    member, link = peer.member, peer.link
+    connection = link.connection if link is not None else None
+    rtt = connection.rtt if connection else None
+    return {
+        "name": member.name,
+        "id": member.node_id,
+        "area": member.area,
+        "roles": sorted(member.roles),
+        "state": peer.state.value,
+        "reason": peer.reason.label if peer.reason is not None else None,
+        "path": "direct {}:{}".format(*connection.remote_address) if connection else None,
+        "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+        "sent_bytes_per_s": _whole(link.sent_rate) if link else None,
+        "received_bytes_per_s": _whole(link.received_rate) if link else None,
+        "streams": connection.stream_count if connection else 0,
+        "since_s": round(trio.current_time() - peer.since, 3),
+        "offers": sorted(book.offered_by(member.name)),
+    }
+
+
+def _whole(rate: float | None) -> int | None:
+    return None if rate is None else round(rate)
+
+
+def channel_row(info: ChannelInfo) -> Row:
+    """Return one entry of ``channels``."""
+    return {
+        **attrs.asdict(info),
+        "state": info.state.value,
+        "code": info.code.label if info.code is not None else None,
+    }
+
+
+def plane_rows(planes: Planes) -> list[Row]:
+    """Return ``planes``, in the order in which they were started."""
+    return [
+        {
+            "name": plane.name,
+            "state": plane.state.value,
+            "last_progress_s": None
+            if plane.since_progress is None
+            else round(plane.since_progress, 3),
+        }
+        for plane in planes.view(trio.current_time())
+    ]
+
+
+def service_rows(
+    services: Services, book: OfferBook, *, me: str, connected: Callable[[str], bool]
+) -> list[Row]:
+    """Return ``services``: those declared here and those that only peers tell of."""
+    names = services.configs.keys() | book.told_services()
+    return [_service_row(name, services, book, me, connected) for name in sorted(names)]
+
+
+def _service_row(
+    name: str, services: Services, book: OfferBook, me: str, connected: Callable[[str], bool]
+) -> Row:
+    config, offered_here = services.configs.get(name), name in services.offerings
+    instances = [peer for peer in book.instances(name) if connected(peer)]
+    told = [book.terms(name, peer) for peer in instances]
+    terms = services.terms.get(name) or next(iter(told), None)
+    return {
+        "name": name,
+        "open_to": [str(selector) for selector in terms.open_to] if terms else [],
+        "edge_exposable": terms.edge_exposable if terms else False,
+        "offered_here": offered_here,
+        "backend": str(config.backend) if config and config.backend else None,
+        "instances": sorted([*instances, me] if offered_here else instances),
+    }
+
+
+def counters_of(endpoint: Endpoint) -> Mapping[str, int]:
+    """Return the driver's counters, named as metrics name them."""
+    quic, udp = endpoint.counters, endpoint.transport_counters
+    counters = {f"quic_{name}": value for name, value in _numbers(quic)}
+    counters |= {f"udp_{name}": value for name, value in _numbers(udp)}
+    counters["quic_engine_failures"] = sum(quic.engine_failures.values())
+    return counters
+
+
+def _numbers(counters: Any) -> Iterable[tuple[str, int]]:  # noqa: ANN401 -- any attrs class
+    for each in attrs.fields(type(counters)):
+        value = getattr(counters, each.name)
+        if isinstance(value, int):
+            yield each.name, value
