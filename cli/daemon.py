@@ -9,9 +9,10 @@ import argparse
 import gc
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import structlog
 import trio
 from attrs import frozen
 
@@ -22,6 +23,9 @@ from fabric.config import NodeConfig, load_config
 from fabric.core.identity import INGRESS
 from fabric.errors import ConfigError
 from fabric.runtime import logs
+from fabric.runtime.supervise import leaves
+
+log = structlog.get_logger()
 
 
 @frozen
@@ -52,18 +56,34 @@ def run(program: Program, arguments: Sequence[str] | None = None) -> int:
     path: Path = options.config
     try:
         config = program.load(path)
-        if options.check_config:
-            print(f"{path}: no mistakes")
-            return Exit.YES
-        logs.configure(config.log, node=config.name)
-        raise_descriptor_limit()
-        gc.freeze()  # what is imported by now lives as long as the process
-        trio.run(run_node, config, lambda: program.load(path))
     except ConfigError as error:
-        for mistake in error.mistakes:
-            print(mistake, file=sys.stderr)
+        print(*error.mistakes, sep="\n", file=sys.stderr)
+        return Exit.NO
+    if options.check_config:
+        print(f"{path}: no mistakes")
+        return Exit.YES
+    logs.configure(config.log, node=config.name)
+    raise_descriptor_limit()
+    gc.freeze()  # what is imported by now lives as long as the process
+    return _run_to_the_end(config, lambda: program.load(path))
+
+
+def _run_to_the_end(config: NodeConfig, read_again: Callable[[], NodeConfig]) -> int:
+    reasons: list[str] = []
+    try:
+        trio.run(run_node, config, read_again)
+    except* ConfigError as group:
+        reasons += [mistake for leaf in leaves(group) for mistake in _mistakes(leaf)]
+    except* OSError as group:
+        reasons += [f"{config.quic.listen}: {leaf}" for leaf in leaves(group)]
+    if reasons:
+        log.error("node.failed", reasons=reasons)
         return Exit.NO
     return Exit.YES
+
+
+def _mistakes(error: BaseException) -> list[str]:
+    return error.mistakes if isinstance(error, ConfigError) else [str(error)]
 
 
 def _parser(program: Program) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import cyclopts
 
 from cli.exit_codes import Exit
-from fabric.errors import ConfigError, UnreachableError
+from fabric.errors import UnreachableError
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object as an admin socket gives it: the one loosely typed thing in this package."""
@@ -61,9 +61,6 @@ def finish(app: cyclopts.App, arguments: Sequence[str] | None = None) -> int:
         return Exit.USAGE  # cyclopts has printed the mistake
     except CommandError as error:
         return report(error, as_json="--json" in given)
-    except ConfigError as error:
-        mistake = CommandError("config_mistakes", str(error), "Mend the file named above.")
-        return report(mistake, as_json="--json" in given)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BaseExceptionGroup as group:  # a nursery wraps the ^C that ends a command

@@ -24,6 +24,7 @@ from attrs import frozen
 from cli.client import AdminClient
 from cli.exits import CommandError, NotReachedError
 from fabric.config import NodeConfig, admin_socket_path, load_config
+from fabric.errors import ConfigError
 
 FOLDER = ".fabric"
 DEFAULT_NODE = "home-1"
@@ -55,13 +56,21 @@ class LocalFabric:
         return self.folder(name) / "node.toml"
 
     def config(self, name: str) -> NodeConfig:
-        """Raise :exc:`CommandError` for a name that is no node of this fabric."""
+        """Raise :exc:`CommandError` for a name that is no node here, or a file with mistakes."""
         if name not in self.names:
             known = ", ".join(self.names)
             raise CommandError(
                 "unknown_node", f"There is no node {name!r} in {self.root}.", f"Known: {known}."
             )
-        return load_config(self.config_file(name))
+        path = self.config_file(name)
+        try:
+            return load_config(path)
+        except ConfigError as error:
+            raise CommandError(
+                "config_mistakes",
+                "\n".join((f"{path} has mistakes:", *(f"    {one}" for one in error.mistakes))),
+                "Mend the file, or remove it: `fabricctl up` writes it anew.",
+            ) from error
 
     def admin(self, name: str) -> AdminClient:
         return AdminClient(admin_socket_path(self.config(name)), name)

@@ -7,10 +7,10 @@ stands beside the service, and an edge where clients come in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from attrs import frozen
 
+from cli.exits import Json
 from cli.local_ports import LOOPBACK
 
 SERVICE = "demo"
@@ -70,9 +70,9 @@ class Ports:
 
 def configuration(
     node: PlannedNode, *, fabric_id: str, ports: Ports, public_keys: Mapping[str, str]
-) -> dict[str, Any]:
+) -> Json:
     """The TOML document of *node*; *public_keys* holds every member's, in hex."""
-    document: dict[str, Any] = {
+    document: Json = {
         "node": {
             "name": node.name,
             "fabric_id": fabric_id,
@@ -95,7 +95,7 @@ def configuration(
     return document
 
 
-def _peer(peer: PlannedNode, ports: Ports, public_key: str) -> dict[str, Any]:
+def _peer(peer: PlannedNode, ports: Ports, public_key: str) -> Json:
     document = {
         "name": peer.name,
         "public_key": public_key,
@@ -108,8 +108,9 @@ def _peer(peer: PlannedNode, ports: Ports, public_key: str) -> dict[str, Any]:
     return document
 
 
-def _demo(node: PlannedNode, ports: Ports) -> dict[str, Any]:
-    service: dict[str, Any] = {"open_to": list(OPEN_TO), "edge_exposable": True}
+def _demo(node: PlannedNode, ports: Ports) -> Json:
+    service: Json = {"open_to": list(OPEN_TO), "edge_exposable": True}
     if node.name == OFFERING_NODE:
         service["backend"] = f"{LOOPBACK}:{ports.backend}"
+        service["send_proxy"] = "v2"  # the backend shows the client's address
     return service

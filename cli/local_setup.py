@@ -6,11 +6,12 @@ import secrets
 import socket
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 
 import tomli_w
 from attrs import evolve, frozen
 
-from cli.exits import CommandError
+from cli.exits import CommandError, Json
 from cli.local import LocalFabric
 from cli.local_plan import FLEET, MEMBERS, PlannedNode, Ports, configuration
 from cli.local_ports import free_ports, is_free
@@ -63,7 +64,11 @@ def prepare(fabric: LocalFabric, *, port: int | None, running: frozenset[str]) -
         setup = evolve(setup, ports=_usable(setup.ports))
     keys = {node.name: _public_key(fabric, node.name) for node in MEMBERS}
     for node in MEMBERS:
-        _write_config(fabric, node, setup, keys, keep=setup == before)
+        _write_config(
+            fabric.folder(node.name) / node.file,
+            _document(node, setup, keys),
+            _document(node, before, keys) if before else None,
+        )
     state = {
         "layout": LAYOUT,
         "fabric_id": setup.fabric_id,
@@ -96,6 +101,10 @@ def _usable(ports: Ports) -> Ports:
     return evolve(ports, backend=backend, quic=quic)
 
 
+def _document(node: PlannedNode, setup: Setup, keys: Mapping[str, str]) -> Json:
+    return configuration(node, fabric_id=setup.fabric_id, ports=setup.ports, public_keys=keys)
+
+
 def _public_key(fabric: LocalFabric, name: str) -> str:
     folder = fabric.folder(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,17 +113,7 @@ def _public_key(fabric: LocalFabric, name: str) -> str:
     return key.public.hex()
 
 
-def _write_config(
-    fabric: LocalFabric,
-    node: PlannedNode,
-    setup: Setup,
-    keys: Mapping[str, str],
-    *,
-    keep: bool,
-) -> None:
-    """Write *node*'s TOML; with *keep*, only where there is none, so that edits by hand stay."""
-    path = fabric.folder(node.name) / node.file
-    if keep and path.exists():
-        return
-    document = configuration(node, fabric_id=setup.fabric_id, ports=setup.ports, public_keys=keys)
-    path.write_text(tomli_w.dumps(document))
+def _write_config(path: Path, document: Json, before: Json | None) -> None:
+    """Write *document* unless *before*, what was written last, says the same: edits stay."""
+    if document != before or not path.exists():
+        path.write_text(tomli_w.dumps(document))

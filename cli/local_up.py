@@ -54,6 +54,8 @@ async def bring_up(fabric: LocalFabric, *, port: int | None, tell: Tell) -> Up:
             await _vacate(fabric, port, tell)
         running = running_processes(fabric)
         setup = prepare(fabric, port=port, running=frozenset(running))
+        for name in fabric.names:
+            fabric.config(name)  # whatever is wrong with a file shows before anything starts
         if EDGE_NODE not in running:
             require_free(setup.ports.ingress)
         started: dict[str, Process] = {}
@@ -113,5 +115,7 @@ def _programs(fabric: LocalFabric, ports: Ports) -> Mapping[str, list[str]]:
         for node in FLEET
     }
     listen = f"{LOOPBACK}:{ports.backend}"
-    backend = module("services.demo", "--listen", listen, "--node", OFFERING_NODE)
+    backend = module(
+        "services.demo", "--listen", listen, "--node", OFFERING_NODE, "--accept-proxy"
+    )
     return {BACKEND: backend, **nodes}

@@ -1,0 +1,60 @@
+"""`fabricctl up` that cannot be: it says why, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+import pytest
+
+from cli.local_running import known_processes, running_processes
+from cli.local_setup import prepare
+
+CTL = "cli.fabricctl"
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+async def test_a_taken_port_exits_1_before_anything_starts(run_command, fabric, taken):
+    ran = await run_command(CTL, "up", "--port", taken)
+    assert ran.code == 1
+    assert f"127.0.0.1:{taken} is taken by" in ran.err
+    assert f"pid {os.getpid()}" in ran.err
+    assert "make up PORT=" in ran.err
+    assert known_processes(fabric) == {}
+
+
+async def test_a_node_that_cannot_start_shows_the_end_of_its_log(run_command, fabric):
+    (port,) = _free()
+    prepare(fabric, port=port, running=frozenset())
+    path = fabric.config_file("test-1")
+    nowhere = 'listen = "192.0.2.1:4433"'  # an address for documents: no machine has it
+    path.write_text(re.sub(r'listen = "127.*?"', nowhere, path.read_text()))
+    ran = await run_command(CTL, "up", "--json")
+    assert ran.code == 1
+    error = ran.json["error"]
+    assert error["code"] == "not_ready"
+    assert error["message"].startswith("test-1 ended while it started")
+    assert "192.0.2.1" in error["message"]
+    assert running_processes(fabric) == {}
+
+
+async def test_a_file_with_mistakes_is_told_before_anything_starts(run_command, fabric):
+    path = fabric.config_file("test-1")
+    path.write_text(path.read_text().replace('area = "test"', "area = 7", 1))
+    (port,) = _free()
+    ran = await run_command(CTL, "up", "--port", port)
+    assert ran.code == 1
+    assert str(path) in ran.err
+    assert "node.area: " in ran.err
+    assert known_processes(fabric) == {}
+
+
+def _free():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return [server.getsockname()[1]]
