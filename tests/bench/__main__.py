@@ -78,6 +78,7 @@ def raise_descriptor_limit() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that every room is left in order
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, lambda told, _: sys.exit(128 + told))  # every room is left in order
     raise_descriptor_limit()
     sys.exit(main())
