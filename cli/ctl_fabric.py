@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import trio
 from attrs import asdict
@@ -34,7 +35,8 @@ async def up(*, port: int | None = None, json: bool = False) -> int:
     progress = sys.stderr if json else sys.stdout
 
     def tell(line: str) -> None:
-        print(line, file=progress, flush=True)
+        with suppress(BrokenPipeError):  # nobody reads on: no reason to undo what was begun
+            print(line, file=progress, flush=True)
 
     tell(f"local fabric in {fabric.root}")
     result = await bring_up(fabric, port=port, tell=tell)

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
-from cli.local import DEFAULT_NODE, existing_fabric
+from cli.local import EXPOSING_NODE, FORWARDING_NODE, existing_fabric
 from cli.output import show
-from cli.units import byte_count
+from cli.units import age, byte_count
 from fabric.config import HostPort
 from fabric.core.access import parse_selector
 
@@ -27,7 +27,7 @@ async def expose(
     *,
     open_to: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     edge: Annotated[bool, Parameter(negative="")] = False,
-    node: Node = DEFAULT_NODE,
+    node: Node = EXPOSING_NODE,
     json: bool = False,
 ) -> int:
     """Offer service NAME from a node, answered by the TCP server at BACKEND (127.0.0.1:8000).
@@ -62,7 +62,7 @@ async def expose(
     return Exit.YES
 
 
-async def unexpose(name: str, /, *, node: Node = DEFAULT_NODE, json: bool = False) -> int:
+async def unexpose(name: str, /, *, node: Node = EXPOSING_NODE, json: bool = False) -> int:
     """Take back what `expose` offered.
 
     Parameters
@@ -77,7 +77,7 @@ async def unexpose(name: str, /, *, node: Node = DEFAULT_NODE, json: bool = Fals
     return Exit.YES
 
 
-async def forward(what: str, /, *, node: Node = DEFAULT_NODE, json: bool = False) -> int:
+async def forward(what: str, /, *, node: Node = FORWARDING_NODE, json: bool = False) -> int:
     """Make a local port lead to a fabric service, as ssh -L would: WHAT is 5432:NAME.
 
     Runs until ^C, which closes the port. With --json, prints one JSON object per line.
@@ -107,13 +107,13 @@ async def _tell(lines: AsyncIterator[Json], target: str, *, json: bool) -> None:
 
 
 def _connection_text(line: Json) -> str:
-    facts = [
-        f"{key.removesuffix('_bytes')} {byte_count(value)}"
-        if key.endswith("_bytes")
-        else f"{key} {value}"
-        for key, value in line.items()
-    ]
-    return "  ".join(facts)
+    """One connection at its end; a reason stands only where it was refused."""
+    if "reason" in line:
+        told = f"{line['client']}  {line['code']}: {line['reason']}\n  remedy: {line['remedy']}"
+        return f"{told}\n  channel {line['channel']}" if line["channel"] else told
+    moved = f"{byte_count(line['sent_bytes'])} up  {byte_count(line['received_bytes'])} down"
+    how = "" if line["code"] == "done" else f"  {line['code']}"
+    return f"{line['client']}  {moved}  {age(line['age_s'])}{how}  channel {line['channel']}"
 
 
 def _forwarding(what: str) -> tuple[str, str]:

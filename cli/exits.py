@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -18,6 +19,9 @@ Json: TypeAlias = dict[str, Any]
 
 INTERRUPTED = 128 + 2
 """Exit code of a command ended by ^C, as shells count SIGINT."""
+
+PIPE_CLOSED = 128 + 13
+"""Exit code of a command whose reader went away, as shells count SIGPIPE."""
 
 
 class CommandError(Exception):
@@ -63,6 +67,9 @@ def finish(app: cyclopts.App, arguments: Sequence[str] | None = None) -> int:
         return report(error, as_json="--json" in given)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return PIPE_CLOSED
     except BaseExceptionGroup as group:  # a nursery wraps the ^C that ends a command
         if group.split(KeyboardInterrupt)[1] is None:
             return INTERRUPTED

@@ -16,7 +16,7 @@ from rich.live import Live
 from cli.client import AdminClient
 from cli.exit_codes import Exit
 from cli.exits import NotReachedError, finish
-from cli.local import DEFAULT_NODE, existing_fabric
+from cli.local import INSPECTED_NODE, existing_fabric
 from cli.svg import picture
 from cli.views import gone_view, node_view
 from fabric import __version__
@@ -33,7 +33,7 @@ app = cyclopts.App(
 
 @app.default
 async def inspect(
-    node: Annotated[str, Parameter(env_var="FABRIC_NODE")] = DEFAULT_NODE,
+    node: Annotated[str, Parameter(env_var="FABRIC_NODE")] = INSPECTED_NODE,
     /,
     *,
     socket: Path | None = None,

@@ -27,8 +27,11 @@ from fabric.config import NodeConfig, admin_socket_path, load_config
 from fabric.errors import ConfigError
 
 FOLDER = ".fabric"
-DEFAULT_NODE = "home-1"
-"""The node that a command means when ``--node`` does not say."""
+INSPECTED_NODE = "home-1"
+FORWARDING_NODE = "home-1"
+EXPOSING_NODE = "test-1"
+"""The nodes that commands mean unless they are told another. What is exposed and what is
+forwarded meet over QUIC, since the two are not the same."""
 
 
 @frozen

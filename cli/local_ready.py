@@ -31,7 +31,7 @@ Tell: TypeAlias = Callable[[str], None]
 async def wait_ready(
     fabric: LocalFabric, processes: Mapping[str, Process], tell: Tell
 ) -> Mapping[str, float]:
-    """Return how many seconds each node took.
+    """Return how many seconds each node took; one that already ran takes next to none.
 
     Raises :exc:`CommandError`, with the end of its log, for a process that ended or a node that
     was not ready within :data:`READY_WITHIN`.

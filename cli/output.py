@@ -19,4 +19,7 @@ def show(document: Json, text: RenderableType, *, json: bool) -> None:
         print(jsonlib.dumps(document, indent=2))
     else:
         console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
-        console.print(text)
+        with console.capture() as printed:
+            console.print(text)
+        for line in printed.get().splitlines():  # cells are filled up with blanks
+            print(line.rstrip())

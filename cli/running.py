@@ -16,6 +16,7 @@ import structlog
 import trio
 from attrs import define, evolve, field, fields
 
+from cli.declared import offer_declared
 from cli.steered import SteeredNode
 from fabric.config import NodeConfig
 from fabric.errors import ConfigError
@@ -46,6 +47,7 @@ async def run_node(config: NodeConfig, read_again: Callable[[], NodeConfig]) -> 
             roles = {**roles_of(config), ADMIN: _serve_admin}
             async with open_node(config, roles=roles) as node:
                 steering.node = node
+                nursery.start_soon(offer_declared, node, node.roles["egress"])
                 notifier.ready(f"{node.name}: ready")
                 nursery.start_soon(notifier.feed_watchdog, partial(_is_progressing, node))
                 await node.stopping.wait()

@@ -59,8 +59,8 @@ def _head(snapshot: Json) -> list[RenderableType]:
     name.append(f"  area {node['area']}  {' '.join(sorted(node['roles'])) or 'no roles'}")
     facts = (
         f"up {age(node['uptime_s'])}",
-        f"{connected} of {len(peers)} peers connected",
-        f"{len(snapshot['channels'])} channels",
+        f"peers {connected}/{len(peers)}",
+        f"channels {len(snapshot['channels'])}",
         f"udp {node['listen']}",
         f"release {node['release']}",
         f"id {node['id']}",

@@ -37,7 +37,7 @@ def test_a_frame_looks_as_it_did(a_snapshot, width):
 
 def test_a_node_alone_says_that_it_has_nothing(a_snapshot):
     text = printed(node_view(a_snapshot(peers=[], channels=[], services=[], listeners=[])))
-    for nothing in ("no peers", "no open channels", "no services", "0 of 0 peers connected"):
+    for nothing in ("no peers", "no open channels", "no services", "peers 0/0"):
         assert nothing in text
     assert "LISTENER" not in text
 
