@@ -14,7 +14,7 @@ def self_signed(seed: bytes) -> bytes:
     """The DER certificate of the Ed25519 key made of *seed*.
 
     Everything in it but the key is constant, and the signature scheme is deterministic: made
-    again, it is the same bytes. Imports ``cryptography``, which stays resident (8 MB).
+    again, it is the same bytes. Imports ``cryptography``, which stays resident (12 MB).
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

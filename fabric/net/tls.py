@@ -82,17 +82,21 @@ def load_key(path: Path) -> NodeKey:
 
 
 def create_key(path: Path) -> NodeKey:
-    """Draw a key and keep it at *path*, mode 0600. :exc:`FileExistsError` where a file is."""
+    """Draw a key and keep it at *path*, mode 0600. :exc:`FileExistsError` where a file is.
+
+    Makes its certificate too: better whoever draws a key has X.509 in memory than its node.
+    """
     key = NodeKey.from_seed(os.urandom(SEED_BYTES), file=path)
     durable.create_file(path, key.seed.hex().encode() + b"\n")
+    certificate_for(key)
     return key
 
 
 def certificate_for(key: NodeKey) -> tuple[bytes, bytes]:
     """The certificate and private key of *key* as PEM.
 
-    The certificate is kept as ``<key file>.crt``: making one imports ``cryptography``, 8 MB
-    resident, and reading one does not. Where the folder cannot be written it is made each time.
+    The certificate is kept as ``<key file>.crt``: making one imports ``cryptography``, 12 MB
+    resident in a node, and reading one does not. Where the folder cannot be written it is made each time.
     """
     kept = key.file and key.file.with_name(f"{key.file.name}.crt")
     certificate = _kept_certificate(kept, key) if kept else None

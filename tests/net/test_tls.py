@@ -132,6 +132,7 @@ def test_the_certificate_is_made_alike_every_time():
 
 def test_the_certificate_is_kept_beside_the_key_and_holds_no_secret(key_file):
     key = load_key(key_file)
+    key_file.with_name("node.key.crt").unlink()
     certificate, private = certificate_for(key)
 
     assert key_file.with_name("node.key.crt").read_bytes() == certificate
@@ -160,12 +161,19 @@ def test_a_kept_certificate_that_does_not_fit_is_made_again(key_file, kept):
 
 def test_a_folder_that_cannot_be_written_only_costs_the_keeping(key_file):
     key = load_key(key_file)
+    key_file.with_name("node.key.crt").unlink()
     key_file.with_name("node.key.crt").mkdir()  # neither readable nor replaceable, by root too
     certificate, _ = certificate_for(key)
     assert certificate.startswith(b"-----BEGIN CERTIFICATE-----\n")
 
 
+def test_a_created_key_has_its_certificate_at_once(key_file):
+    certificate = key_file.with_name("node.key.crt").read_bytes()
+    assert certificate_for(load_key(key_file))[0] == certificate
+
+
 def test_only_the_first_certificate_imports_the_x509_library(key_file):
+    key_file.with_name("node.key.crt").unlink()
     program = (
         "import sys, pathlib; from fabric.net.tls import certificate_for, load_key;"
         "certificate_for(load_key(pathlib.Path(sys.argv[1])));"
