@@ -96,7 +96,8 @@ def certificate_for(key: NodeKey) -> tuple[bytes, bytes]:
     """The certificate and private key of *key* as PEM.
 
     The certificate is kept as ``<key file>.crt``: making one imports ``cryptography``, 12 MB
-    resident in a node, and reading one does not. Where the folder cannot be written it is made each time.
+    resident in a node, and reading one does not. Where the folder cannot be written it is made
+    each time.
     """
     kept = key.file and key.file.with_name(f"{key.file.name}.crt")
     certificate = _kept_certificate(kept, key) if kept else None
