@@ -71,13 +71,13 @@ class Backend:
         """Never returns. A connection that fails in any way is closed and forgotten."""
         self.epoll.register(self.listener, select.EPOLLIN)
         while True:
-            for fd, _ in self.epoll.poll():
+            for fd, events in self.epoll.poll():
                 if fd == self.listener.fileno():
                     self.accept()
                     continue
                 connection, serve = self.open[fd]
                 try:
-                    goes_on = serve(connection)
+                    goes_on = not events & select.EPOLLRDHUP and serve(connection)
                 except BlockingIOError:
                     continue
                 except OSError:
@@ -102,7 +102,8 @@ class Backend:
             return False
         self.open[connection.fileno()] = connection, serve.__get__(self)
         if serve is Backend.pour:
-            self.epoll.modify(connection, select.EPOLLOUT)
+            # the client's FIN ends it: a path that cannot pass a reset on would carry it for ever
+            self.epoll.modify(connection, select.EPOLLOUT | select.EPOLLRDHUP)
         return True
 
     def swallow(self, connection: socket.socket) -> bool:

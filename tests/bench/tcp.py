@@ -19,8 +19,11 @@ from tests.bench.route import Route
 TOOL = Path(__file__).parent / "load.py"
 CHECK_WITHIN = 30
 """Seconds until bytes must have passed a new path unharmed, each way."""
-SETTLE = 0.2
-"""Seconds after a load, in which a path lets go of what it still held for it."""
+SETTLE_WITHIN = 4.0
+"""Seconds after a load for a path to be done with what it still holds; a slow one holds a lot."""
+LOOK = 0.2
+AT_REST = 0.2
+"""Share of a core below which a path is done: beyond what its timers need."""
 
 
 @frozen
@@ -100,6 +103,18 @@ def measure(rival: Rival, wanted: Set[str], seconds: float) -> Iterator[Reading]
                 for figure, value in _figures_of(load, path, room, seconds).items():
                     if figure in figures:
                         yield Reading(rival.name, figure, value)
+                settle(room)
+
+
+def settle(room: Room) -> None:
+    """Blocks until the path is at rest, so that no load meets the end of the one before."""
+    deadline, before = time.monotonic() + SETTLE_WITHIN, room.cpu_seconds()
+    while time.monotonic() < deadline:
+        time.sleep(LOOK)
+        now = room.cpu_seconds()
+        if now - before < LOOK * AT_REST:
+            return
+        before = now
 
 
 def _figures_of(load: Load, path: LoadedPath, room: Room, seconds: float) -> Result:
@@ -110,12 +125,11 @@ def _figures_of(load: Load, path: LoadedPath, room: Room, seconds: float) -> Res
         time.sleep(seconds * 0.6)
         memory = room.memory_mb()
     result = path.finish(running, seconds)
-    time.sleep(SETTLE)  # ended children are counted once their parent has taken their status
+    spent = room.cpu_seconds() - before
     match load.kind, load.streams:
         case "up", 1:
-            rate, cost = result["mb_per_s"], room.cpu_seconds() - before
-            bulk = dict.fromkeys(load.serves - {"ingress.cpu_per_gb"}, rate)
-            return bulk | {"ingress.cpu_per_gb": cost / result["mb"] * 1e3}
+            bulk = dict.fromkeys(load.serves - {"ingress.cpu_per_gb"}, result["mb_per_s"])
+            return bulk | {"ingress.cpu_per_gb": spent / result["mb"] * 1e3}
         case "connect", _:
             return {"ingress.connections": result["per_s"]}
         case "kept", streams:
