@@ -17,6 +17,7 @@ from cli.client import AdminClient
 from cli.exit_codes import Exit
 from cli.exits import NotReachedError, finish
 from cli.local import INSPECTED_NODE, existing_fabric
+from cli.output import show_text
 from cli.svg import picture
 from cli.views import gone_view, node_view
 from fabric import __version__
@@ -70,7 +71,7 @@ async def inspect(
         drawn = picture(frame, width=PICTURE_WIDTH, title=f"fabric-inspect {admin.name}")
         await trio.Path(svg).write_text(drawn)
     elif once or not console.is_terminal:
-        console.print(node_view(await admin.snapshot()))
+        show_text(node_view(await admin.snapshot()))
     else:
         await _watch(admin, console, interval)
     return Exit.YES

@@ -15,6 +15,7 @@ from cli.local_logs import lines_since, position
 from cli.local_plan import EDGE_NODE, OFFERING_NODE, SERVICE, Ports
 from cli.local_ports import LOOPBACK
 from cli.units import byte_count, milliseconds
+from fabric.config import HostPort
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for the request, and again for the log line that tells how it went."""
@@ -47,8 +48,9 @@ class _Answer:
 async def travel(fabric: LocalFabric, ports: Ports) -> Journey:
     """Send GET / through the ingress. Raise :exc:`CommandError` unless the answer is a 200."""
     before = position(fabric, EDGE_NODE)
-    url = f"http://{LOOPBACK}:{ports.ingress}/"
-    answer = await trio.to_thread.run_sync(_request, ports.ingress, abandon_on_cancel=True)
+    door = entrance(fabric)
+    url = f"http://{door}/"
+    answer = await trio.to_thread.run_sync(_request, door, abandon_on_cancel=True)
     if answer.status != http.client.OK:
         raise CommandError(
             "request_failed",
@@ -71,8 +73,14 @@ async def travel(fabric: LocalFabric, ports: Ports) -> Journey:
     )
 
 
-def _request(port: int) -> _Answer:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=REQUEST_TIMEOUT)
+def entrance(fabric: LocalFabric) -> HostPort:
+    """Where the ingress listens for the demo, by its own file: somebody may have edited that."""
+    doors = fabric.config(EDGE_NODE).listeners
+    return next((one.listen for one in doors if one.service == SERVICE), doors[0].listen)
+
+
+def _request(door: HostPort) -> _Answer:
+    connection = http.client.HTTPConnection(door.host, door.port, timeout=REQUEST_TIMEOUT)
     started = time.perf_counter()
     try:
         connection.connect()
@@ -84,7 +92,7 @@ def _request(port: int) -> _Answer:
     except (OSError, http.client.HTTPException) as error:
         raise NotReachedError(
             "request_failed",
-            f"GET http://{LOOPBACK}:{port}/ failed: {error}.",
+            f"GET http://{door}/ failed: {error}.",
             "See `fabricctl status`, and the code in the log of edge-1.",
         ) from error
     finally:

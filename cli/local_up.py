@@ -16,7 +16,7 @@ from cli.local_process import Process, module, start
 from cli.local_ready import Tell, wait_ready
 from cli.local_running import end_all, running_processes
 from cli.local_setup import DEFAULT_PORT, prepare, remembered
-from cli.local_trial import Journey, travel
+from cli.local_trial import Journey, entrance, travel
 
 
 @frozen
@@ -57,7 +57,7 @@ async def bring_up(fabric: LocalFabric, *, port: int | None, tell: Tell) -> Up:
         for name in fabric.names:
             fabric.config(name)  # whatever is wrong with a file shows before anything starts
         if EDGE_NODE not in running:
-            require_free(setup.ports.ingress)
+            require_free(entrance(fabric).port)
         started: dict[str, Process] = {}
         try:
             for name, arguments in _programs(fabric, setup.ports).items():

@@ -18,8 +18,13 @@ def show(document: Json, text: RenderableType, *, json: bool) -> None:
     if json:
         print(jsonlib.dumps(document, indent=2))
     else:
-        console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
-        with console.capture() as printed:
-            console.print(text)
-        for line in printed.get().splitlines():  # cells are filled up with blanks
-            print(line.rstrip())
+        show_text(text, width=None if sys.stdout.isatty() else _UNLIMITED)
+
+
+def show_text(text: RenderableType, *, width: int | None = None) -> None:
+    """Print *text*, *width* characters wide or as wide as the terminal."""
+    console = Console(width=width, highlight=False)
+    with console.capture() as printed:
+        console.print(text)
+    for line in printed.get().splitlines():  # cells are filled up with blanks
+        print(line.rstrip())
