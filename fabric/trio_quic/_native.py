@@ -23,6 +23,7 @@ Three rules of the core shape the code:
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 from collections.abc import Callable
@@ -85,6 +86,7 @@ DECODE_ERROR = 0x132
 class Sink(Protocol):
     """Who hears what the engine says; called from within feed and on_timer, never re-entered."""
 
+    def on_peer_key(self, peer_key: bytes | None) -> bool: ...
     def on_handshake_completed(self, peer_key: bytes | None) -> None: ...
     def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None: ...
     def on_stream_reset(self, stream_id: int, code: int) -> None: ...
@@ -192,6 +194,8 @@ class Engine(QuicConnection):
         self._limits = limits
         self._sink: Sink | None = sink
         self._reset_token = reset_token
+        self._idle_timeout = limits.idle_timeout
+        self._idle_at = math.inf
         super().__init__(
             configuration=shared,
             original_destination_connection_id=original_cid,
@@ -256,7 +260,10 @@ class Engine(QuicConnection):
         else:
             report = core.receive_datagram(buffer, PEER, now)
         self._drain_core()
-        return report[2] > 0
+        if report[2] == 0:
+            return False
+        self._idle_at = now + self._idle_timeout
+        return True
 
     def on_timer(self, now: float) -> None:
         """Let everything due at *now* happen."""
@@ -279,19 +286,28 @@ class Engine(QuicConnection):
             datagrams.append(sent[0])
         return datagrams
 
-    def next_timer(self) -> float | None:
-        """Return when :meth:`on_timer` is due; moves with every feed, poll and send."""
-        timer = None if self._core is None else self._core.get_timer()
-        return None if timer is None else timer[1]
+    def next_timer(self, latest_probe: float) -> float | None:
+        """Return when :meth:`on_timer` is due; moves with every feed, poll and send.
 
-    def kick(self, now: float) -> None:
-        """Let loss detection fire as if it were due: after a hole or a change of path.
-
-        Its backoff doubles without bound (26.7 s after a hole of 50 s); kicked with its own
-        deadline the core sends at once. Never past the idle deadline: that ends the connection.
+        The core doubles its probe interval without bound: a loss timer after *latest_probe* is
+        reported as that, and then wants a :meth:`kick`.
         """
         timer = None if self._core is None else self._core.get_timer()
-        if timer is not None and timer[0] == "loss_detection":
+        if timer is None:
+            return None
+        kind, at = timer
+        if kind == "loss_detection" and at > latest_probe and at < self._idle_at:
+            return latest_probe
+        return at
+
+    def kick(self) -> None:
+        """Let loss detection fire as if it were due: after a hole or a change of path.
+
+        Kicked with its own deadline the core sends at once, where it would have waited 26.7 s
+        after a hole of 50 s. Never past the idle deadline: that would end the connection.
+        """
+        timer = None if self._core is None else self._core.get_timer()
+        if timer is not None and timer[0] == "loss_detection" and timer[1] < self._idle_at:
             self._core.handle_timer(timer[1])
             self._drain_core()
 
@@ -312,6 +328,17 @@ class Engine(QuicConnection):
     def unsent(self, stream_id: int) -> int:
         """Return bytes queued and never sent; what is in flight is the window's concern."""
         return self._core.get_send_buffer_size(stream_id)
+
+    def window_room(self, enough: int) -> int:
+        """Return how much more may be queued and still leave at once; exact only below *enough*.
+
+        Frames that wait for the congestion window hold up acknowledgements behind them (the core
+        sends a bare ACK only while nothing is packed and waiting), so two ends that both send
+        would stall until a probe timeout. Whoever queues no more than this keeps ACKs moving.
+        """
+        core = self._core
+        room = core.congestion_window - core.bytes_in_flight
+        return room if room >= enough else room - core.get_send_buffer_size(None)
 
     def unsent_in_all(self) -> int:
         """Return bytes queued or in flight on the whole connection."""
@@ -381,18 +408,28 @@ class Engine(QuicConnection):
                 self._sink.on_terminated(event.error_code, event.reason_phrase)
 
     def _established(self) -> None:
-        certificate = self.get_peercert()
-        key = None if certificate is None else raw_key(bytes(certificate.public_key()))
+        key = self._peer_key()
+        theirs = self._tls.remote_transport_parameters.max_idle_timeout  # milliseconds; 0: none
+        if theirs:
+            self._idle_timeout = min(self._idle_timeout, theirs / 1000)
         if not self._is_client:
             self._tls = _SPENT
         if self._sink is not None:
             self._sink.on_handshake_completed(key)
+
+    def _peer_key(self) -> bytes | None:
+        certificate = self.get_peercert()
+        return None if certificate is None else raw_key(bytes(certificate.public_key()))
 
     def _on_crypto(self, sink: Sink, event: tuple[Any, ...]) -> None:
         try:
             self._tls.receive_crypto(
                 tls.Epoch(event[1]), event[3], event[2], version=self._core.version
             )
+            # Judged before the core knows: a close can then still be said in packets that the
+            # acceptor can read, for it has no 1-RTT keys before our Finished.
+            if self._tls.handshake_complete and not sink.on_peer_key(self._peer_key()):
+                return
             self._drain_tls()
         except QuicTlsBridgeError as exc:
             code, reason = exc.error_code, exc.reason_phrase

@@ -44,6 +44,9 @@ UNIDIRECTIONAL = 2
 ACCEPTOR = 1
 """Bits of a stream id (RFC 9000, 2.1)."""
 
+SHARE = 16 * 1024
+"""What one woken sender is expected to take of a congestion window that has little room."""
+
 APPLICATION_ERROR = 0x0C
 """What an application code becomes in a packet that a stranger could read (RFC 9000, 10.2.3)."""
 
@@ -75,7 +78,7 @@ class Connection:
         self.closed: ConnectionClosed | None = None
         self.engine: Engine
         self.streams: dict[int, Stream] = {}
-        self.crowded: set[Stream] = set()
+        self.crowded: dict[Stream, None] = {}
         """Streams whose sender waits for the buffer to drain."""
         self.unread = 0
         self.promised = 0
@@ -112,6 +115,8 @@ class Connection:
         self._ping_ids = itertools.count(1)
         self._path_ping = 0
         self._packets_under_key = 0
+        self._window_room = self.limits.unsent_high
+        self._probed_at = self.last_heard
         # a dialler's own deadline is the one that connect() was given
         self._deadline = (
             math.inf if is_dialler else self.last_heard + self.limits.handshake_timeout
@@ -240,11 +245,19 @@ class Connection:
     def hand_over(
         self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool
     ) -> None:
+        self._window_room -= len(data)
         self.engine.send(stream_id, data, fin=fin)
         self.touch()
 
     def unsent_room(self, stream_id: int) -> int:
-        return self.limits.unsent_high - self.engine.unsent(stream_id)
+        """Return how much a stream may queue now: its own buffer's room, and the window's."""
+        return min(self.limits.unsent_high - self.engine.unsent(stream_id), self._window_room)
+
+    def is_roomy(self, stream_id: int) -> bool:
+        """Return whether a sender that waits for room should go on."""
+        half = self.limits.unsent_high // 2
+        enough = self._window_room >= self.limits.max_datagram_bytes
+        return enough and self.engine.unsent(stream_id) <= half
 
     def grant(self, stream_id: int, consumed: int, limit: int) -> None:
         self._grants_out.append(encode_grant(stream_id, consumed, limit))
@@ -299,7 +312,7 @@ class Connection:
         if fresh or not self.established.is_set():
             self.last_heard = now
             if self.engine.pto_count > 1:
-                self.engine.kick(now)
+                self.engine.kick()
         if self._progress:
             self._progress.unpark_all()
         return fresh
@@ -311,19 +324,26 @@ class Connection:
             limit = min(limit, self.allowance // self.limits.max_datagram_bytes)
         datagrams = self.engine.poll(now, limit)
         if datagrams:
+            self._probed_at = now
             self._count_sent(datagrams)
+        if self.established.is_set():
+            self._window_room = self.engine.window_room(2 * self.limits.unsent_high)
         return datagrams
 
     def flushed(self) -> None:
-        """Wake the senders for whose streams the buffer has drained."""
-        if self.crowded:
-            high = self.limits.unsent_high
-            for stream in list(self.crowded):
-                stream.wake_if_roomy(high)
+        """Wake senders for whose streams there is room again, those that waited longest first."""
+        if not self.crowded:
+            return
+        room = self._window_room
+        for stream in list(self.crowded):
+            if room <= 0:
+                return
+            if stream.wake_if_roomy():
+                room -= SHARE
 
     def next_timer(self) -> float:
         """Return when :meth:`on_timer` is due."""
-        engine = self.engine.next_timer()
+        engine = self.engine.next_timer(self._latest_probe)
         if engine is None or self._is_muted:
             return self._deadline
         return min(engine, self._deadline)
@@ -332,7 +352,14 @@ class Connection:
         if now >= self._deadline:
             self._on_deadline(now)
         self.engine.on_timer(now)
+        if now >= self._latest_probe:
+            self._probed_at = now
+            self.engine.kick()
         self._progress.unpark_all()
+
+    @property
+    def _latest_probe(self) -> float:
+        return self._probed_at + self.limits.probe_interval
 
     def adopt(self, peer: SockAddr, size: int, now: float) -> None:
         """Send to *peer* from now on, at most 3 times *size* bytes until it acknowledges one."""
@@ -340,7 +367,7 @@ class Connection:
         self.allowance = 3 * size
         self._path_ping = next(self._ping_ids)
         self.engine.ping(self._path_ping)
-        self.engine.kick(now)
+        self.engine.kick()
 
     def fail_engine(self, exc: BaseException) -> None:
         """The engine broke: nothing can be sent any more, everyone here is told."""
@@ -350,11 +377,14 @@ class Connection:
         self.terminated.set()
 
     # -- the engine's sink --
+    def on_peer_key(self, peer_key: bytes | None) -> bool:
+        if self._pin is None or peer_key == self._pin:
+            return True
+        self.close(codes.PIN_MISMATCH, "the acceptor's key is not the pinned one")
+        return False
+
     def on_handshake_completed(self, peer_key: bytes | None) -> None:
         self.peer_key = peer_key
-        if self._pin is not None and peer_key != self._pin:
-            self.close(codes.PIN_MISMATCH, "the acceptor's key is not the pinned one")
-            return
         if self.is_dialler:
             self._deadline = self._next_keepalive()
         self.allowance = None  # whoever can finish a handshake receives what we send
@@ -395,7 +425,7 @@ class Connection:
     def on_stream_finished(self, stream_id: int) -> None:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self.crowded.discard(stream)
+            self.crowded.pop(stream, None)
 
     def on_streams_available(self) -> None:
         self._slots.unpark_all()

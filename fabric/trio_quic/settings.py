@@ -40,6 +40,10 @@ class Settings:
     keepalive: float = field(default=10.0, validator=ge(0.0))
     """A ping is sent after this long without a packet from the peer; 0 turns it off."""
 
+    probe_interval: float = field(default=1.0, validator=ge(0.1))
+    """Longest wait between probes while data is unacknowledged. The engine's own doubles without
+    bound; lower finds the end of a hole sooner and costs a packet each time."""
+
     handshake_timeout: float = 5.0
     """How long a stranger may take from its first packet to :meth:`Connection.admit`."""
 

@@ -151,13 +151,13 @@ class Stream(trio.abc.HalfCloseableStream):
     async def _park_sender(self) -> None:
         connection = self._connection
         if self._limit > self._sent:  # credit there is: the buffer is what is full
-            connection.crowded.add(self)
+            connection.crowded[self] = None
         self._sender = trio.lowlevel.current_task()
         connection.touch()
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             self._sender = None
-            connection.crowded.discard(self)
+            connection.crowded.pop(self, None)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -327,9 +327,9 @@ class Stream(trio.abc.HalfCloseableStream):
         self._wake_reader()
         self._wake_sender()
 
-    def wake_if_roomy(self, high: int) -> bool:
-        """Wake a sender that waits for the buffer once it is half empty; tell whether it woke."""
-        if self._connection.unsent_room(self.id) < high // 2:
+    def wake_if_roomy(self) -> bool:
+        """Wake a sender that waits for room, if there is enough now; tell whether it woke."""
+        if not self._connection.is_roomy(self.id):
             return False
         self._wake_sender()
         return True
@@ -355,7 +355,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _wake_sender(self) -> None:
         task, self._sender = self._sender, None
         if task is not None:
-            self._connection.crowded.discard(self)
+            self._connection.crowded.pop(self, None)
             self._connection.woke()
             trio.lowlevel.reschedule(task)
 
