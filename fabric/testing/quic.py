@@ -23,6 +23,7 @@ from fabric.trio_quic import (
     Endpoint,
     Identity,
     Settings,
+    Stream,
     Transport,
     open_endpoint_on,
     open_udp_socket,
@@ -107,3 +108,20 @@ async def open_pair(
         acceptor = await accepting.accept()
         acceptor.admit()
         yield Pair(dialler, acceptor, dialling, accepting)
+
+
+async def open_streams(pair: Pair) -> tuple[Stream, Stream]:
+    """Open a stream and return both its ends, with nothing on the way."""
+    near = await pair.dialler.open_stream()
+    await near.send_all(b"!")
+    far = await pair.acceptor.accept_stream()
+    assert await far.receive_some() == b"!"
+    return near, far
+
+
+async def read_all(stream: Stream) -> bytes:
+    """Return everything up to the peer's clean end."""
+    pieces = bytearray()
+    while piece := await stream.receive_some():
+        pieces += piece
+    return bytes(pieces)
