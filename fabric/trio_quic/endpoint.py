@@ -82,6 +82,9 @@ class Endpoint:
         """Whether an address is a known peer's: spared Retry, and given room kept apart."""
         self.foreign: Callable[[bytes, tuple[str, int]], None] | None = None
         """Takes datagrams that are not QUIC (first byte below 0x40). Must not raise or block."""
+        self.failed: Callable[[Connection], None] = lambda _connection: None
+        """Told of each dialler that failed before :meth:`accept` could return it; its ``closed``
+        says why. Strangers cause it at will. Must not raise or block."""
         self.woken = False
         """Whether this pass has woken a task whose bytes are worth waiting for."""
         self._transport = transport
@@ -154,6 +157,7 @@ class Endpoint:
             connection = await self._arrivals.receive()
             if connection.closed is None:
                 return connection
+            self.failed(connection)
 
     # -- for connections --
     def touch(self, connection: Connection) -> None:
@@ -187,6 +191,8 @@ class Endpoint:
         self._acceptor.strangers.completed()
         if connection.closed is None:
             self._offer(connection)
+        else:
+            self.failed(connection)
 
     def stranger_settled(self, connection: Connection) -> None:
         """A stranger was admitted, or is gone; counted once."""
@@ -359,6 +365,7 @@ class Endpoint:
         except trio.WouldBlock:
             self.counters.busy += 1
             connection.close(codes.BUSY, "too many connections wait to be accepted")
+            self.failed(connection)
 
     # -- inside --
     def _give_up(self, connection: Connection) -> None:

@@ -34,6 +34,9 @@ class Recorder:
     def __init__(self):
         self.heard = []
 
+    def on_peer_key(self, _key):
+        return True
+
     def __getattr__(self, name):
         return lambda *args, **more: self.heard.append((name, args, more))
 
