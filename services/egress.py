@@ -49,6 +49,7 @@ class Server(Protocol):
         handler: Callable[[ServedChannel], Awaitable[None]],
         *,
         auto_accept: bool = True,
+        handler_nursery: trio.Nursery | None = None,
     ) -> None:
         """Offer *service* until cancelled; *handler* runs in a task per channel."""
 
@@ -61,12 +62,13 @@ class Egress:
     _nursery: trio.Nursery
     _refusals: RefusalLog
     _backends: dict[str, Backend] = field(factory=dict)
+    _lives: dict[str, Live] = field(factory=dict)
 
     def apply(self, services: Iterable[ServiceConfig]) -> None:
         """Make what is offered be those of *services* that have a backend, touching what differs.
 
         Changed settings hold for channels to come. A service that is no longer among them is no
-        longer offered, and its open channels are reset.
+        longer offered, and its open channels run on.
         """
         wanted = {service.name: service for service in services if service.backend is not None}
         for name in self._backends.keys() - wanted.keys():
@@ -78,15 +80,16 @@ class Egress:
                 self._offer(service)
 
     def _offer(self, service: ServiceConfig) -> None:
-        backend = self._backends[service.name] = Backend(service, self._refusals)
-        self._nursery.start_soon(backend.run, self._server)
+        live = self._lives.setdefault(service.name, Live())
+        backend = self._backends[service.name] = Backend(service, live, self._refusals)
+        self._nursery.start_soon(backend.run, self._server, self._nursery)
 
     async def drain(self, within: float) -> int:
         """Let open channels finish *within* seconds, reset the rest and return their number.
 
         Refusing new ones is the node's part of draining, and comes first.
         """
-        return await live.drain([backend.live for backend in self._backends.values()], within)
+        return await live.drain(list(self._lives.values()), within)
 
 
 @define(eq=False)
@@ -94,14 +97,16 @@ class Backend:
     """One service's backend and the channels that are spliced to it now."""
 
     service: ServiceConfig
+    _live: Live
     _refusals: RefusalLog
-    live: Live = field(factory=Live)
     _offering: trio.CancelScope = field(factory=trio.CancelScope)
 
-    async def run(self, server: Server) -> None:
-        """Offer the service until withdrawn."""
+    async def run(self, server: Server, channels: trio.Nursery) -> None:
+        """Offer the service until withdrawn; its channels run in *channels*."""
         with self._offering:
-            await server.serve(self.service.name, self.carry, auto_accept=False)
+            await server.serve(
+                self.service.name, self.carry, auto_accept=False, handler_nursery=channels
+            )
 
     def withdraw(self) -> None:
         self._offering.cancel()
@@ -109,16 +114,13 @@ class Backend:
     async def carry(self, channel: ServedChannel) -> None:
         """Connect, accept, splice; or refuse with the reason. The whole life of one channel."""
         service = self.service
-        if len(self.live) >= service.max_channels:
-            await self._refuse(channel, service, RefusedError(Code.SERVICE_FULL))
-            return
         life = Lifetime(quota_bytes=service.quota_bytes, idle_timeout=service.idle_timeout)
-        self.live.enter(life)
+        self._live.enter(life)
         try:
             with life.scope:
                 await self._carry(channel, service, life)
         finally:
-            self.live.leave(life)
+            self._live.leave(life)
 
     async def _carry(self, channel: ServedChannel, service: ServiceConfig, life: Lifetime) -> None:
         try:
@@ -188,7 +190,7 @@ async def connect(service: ServiceConfig, client: str | None) -> socket.socket:
     """
     assert service.backend is not None, "only services with a backend are offered here"
     try:
-        with trio.fail_after(service.connect_timeout):
+        with trio.fail_after(min(service.connect_timeout, _time_to_answer())):
             sock = await tcp.connect(service.backend.host, service.backend.port)
     except trio.TooSlowError:
         raise RefusedError(Code.BACKEND_SILENT) from None
@@ -198,6 +200,12 @@ async def connect(service: ServiceConfig, client: str | None) -> socket.socket:
     if service.send_proxy:
         await _introduce(sock, service.send_proxy, client)
     return sock
+
+
+def _time_to_answer() -> float:
+    # Nine tenths of what the opener still waits: a silent backend is to be told as that, and not
+    # as a deadline that passed for some reason.
+    return 0.9 * max(0.0, trio.current_effective_deadline() - trio.current_time())
 
 
 async def _introduce(sock: socket.socket, version: str, client: str | None) -> None:

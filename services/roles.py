@@ -6,13 +6,14 @@ A role is a coroutine that runs until cancelled and hands whoever started it, th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import structlog
 import trio
 
 from fabric.config import NodeConfig
+from fabric.node import Role
 from fabric.runtime.metrics import Metrics
 from services.egress import Egress, Server, open_egress
 from services.ingress import Ingress, open_ingress
@@ -26,14 +27,6 @@ class EdgeNode(Opener, Server, Protocol):
 
     @property
     def metrics(self) -> Metrics: ...
-
-
-class Role(Protocol):
-    """Runs one role of *node* until cancelled."""
-
-    def __call__(
-        self, node: EdgeNode, config: NodeConfig, *, task_status: trio.TaskStatus[object]
-    ) -> Awaitable[None]: ...
 
 
 async def serve_ingress(

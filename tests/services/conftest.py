@@ -150,7 +150,7 @@ class MemoryFabric:
             raise
         near.out.finish()
 
-    async def serve(self, service, handler, *, auto_accept=True):
+    async def serve(self, service, handler, *, auto_accept=True, handler_nursery=None):
         assert not auto_accept
         self.handlers[service] = handler
         try:

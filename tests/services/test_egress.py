@@ -150,24 +150,11 @@ async def test_a_backend_that_does_not_read_stops_the_client(open_edge, start_ba
     assert sent < 30_000_000  # kernel buffers on both sides, the window and two pieces
 
 
-async def test_beyond_the_cap_of_a_service_channels_are_refused(
-    open_edge, echo_backend, memory_fabric
-):
-    async with (
-        open_edge(echo_backend, service={"max_channels": 1}),
-        memory_fabric.open_channel("demo") as first,
-    ):
-        await first.send_all(b"x")
-        assert await first.receive_some() == b"x"
-        with pytest.raises(RefusedError) as caught:
-            async with memory_fabric.open_channel("demo"):
-                pytest.fail("a second channel")
-        assert caught.value.code is Code.SERVICE_FULL
-        await first.send_eof()
-        assert await first.receive_some() == b""
-        await trio.testing.wait_all_tasks_blocked()
-        async with memory_fabric.open_channel("demo"):
-            pass
+async def test_a_silent_backend_is_told_before_the_opener_gives_up(a_service, full_backend):
+    service = a_service(backend=full_backend, connect_timeout=60.0)
+    with trio.fail_after(0.2), pytest.raises(RefusedError) as caught:
+        await egress.connect(service, None)
+    assert caught.value.code is Code.BACKEND_SILENT
 
 
 @pytest.mark.parametrize(
@@ -224,13 +211,17 @@ async def test_a_drain_finishes_or_resets_channels(open_edge, echo_backend, memo
             await channel.receive_some()
 
 
-async def test_a_withdrawn_service_has_no_instance(open_edge, echo_backend, memory_fabric):
-    async with open_edge(echo_backend) as edge:
+async def test_a_withdrawn_service_has_no_instance_and_its_channels_run_on(
+    open_edge, echo_backend, memory_fabric
+):
+    async with open_edge(echo_backend) as edge, memory_fabric.open_channel("demo") as channel:
         edge.egress.apply([])
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(RefusedError):
             async with memory_fabric.open_channel("demo"):
                 pytest.fail("opened")
+        await channel.send_all(b"still there")
+        assert await channel.receive_some() == b"still there"
 
 
 async def test_changed_settings_hold_for_channels_to_come(
