@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up down test check fmt lab bench clean
+.PHONY: up down test check fmt docs lab bench clean
 
 $(VENV)/.product: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -20,7 +20,7 @@ $(VENV)/.check: $(VENV)/.test
 	@touch $@
 
 up: $(VENV)/.product  ## start a local fabric: three fabricd, one fabric-ingress, one HTTP backend
-	@$(BIN)/fabricctl up
+	@$(BIN)/fabricctl up $(if $(PORT),--port $(PORT))
 
 down:  ## end exactly the processes that `make up` started
 	@test ! -x $(BIN)/fabricctl || $(BIN)/fabricctl down
@@ -39,6 +39,9 @@ check: $(VENV)/.check  ## style, types, layers, architecture
 fmt: $(VENV)/.check
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(VENV)/.check  ## write the reference pages that are made from the code
+	@$(BIN)/python docs/generate.py
 
 lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
 	@$(BIN)/python -m pytest -q -m slow tests tests/lab
