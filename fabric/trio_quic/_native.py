@@ -417,6 +417,12 @@ class Engine(QuicConnection):
         if self._sink is not None:
             self._sink.on_handshake_completed(key)
 
+    @property
+    def peer_reset_token(self) -> bytes | None:
+        """What the acceptor, restarted, would end this connection with; asked during handshake."""
+        parameters = self._tls.remote_transport_parameters
+        return None if parameters is None else parameters.stateless_reset_token
+
     def _peer_key(self) -> bytes | None:
         certificate = self.get_peercert()
         return None if certificate is None else raw_key(bytes(certificate.public_key()))

@@ -34,8 +34,8 @@ RESETS_PER_SECOND = 20
 """Stateless resets sent at most: enough for a restarted node's peers, nothing for a flood."""
 
 RESET_BYTES = 41
-MIN_RESETTABLE = 43
-"""A reset must be shorter than what it answers, or two nodes could echo for ever (10.3.3)."""
+"""Looks like any small packet. One byte less than what it answers if that is smaller: two nodes
+must not echo for ever (RFC 9000, 10.3.3), and a keepalive of 30 bytes must be answered too."""
 
 
 class Acceptor:
@@ -123,11 +123,12 @@ class Acceptor:
         second, sent = self._reset_second
         if int(now) != second:
             sent = 0
-        if len(datagram) < MIN_RESETTABLE or sent >= RESETS_PER_SECOND:
+        size = min(RESET_BYTES, len(datagram) - 1)
+        if size < routing.MIN_DATAGRAM or sent >= RESETS_PER_SECOND:
             return
         self._reset_second = (int(now), sent + 1)
         self._endpoint.counters.resets_sent += 1
-        noise = bytearray(os.urandom(RESET_BYTES - 16))
+        noise = bytearray(os.urandom(size - routing.RESET_TOKEN_BYTES))
         noise[0] = 0x40 | noise[0] & 0x3F
         cid = datagram[1 : 1 + routing.CID_BYTES]
         self._transport.send([bytes(noise) + self._reset_token(cid)], source)

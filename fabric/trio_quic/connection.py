@@ -387,6 +387,8 @@ class Connection:
         self.peer_key = peer_key
         if self.is_dialler:
             self._deadline = self._next_keepalive()
+            if (token := self.engine.peer_reset_token) is not None:
+                self.endpoint.route(self, token, issued=True)
         self.allowance = None  # whoever can finish a handshake receives what we send
         self.established.set()
         self.endpoint.handshake_ended(self)

@@ -280,7 +280,7 @@ class Endpoint:
         if cid is None:
             self.counters.unknown += 1
             return
-        connection = self._routes.get(cid)
+        connection = self._routes.get(cid) or self._routes.get(routing.reset_token(datagram))
         if connection is None:
             connection = self._acceptor.consider(datagram, source, now)
         if connection is not None:

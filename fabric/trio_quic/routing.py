@@ -9,6 +9,8 @@ from __future__ import annotations
 CID_BYTES = 8
 """Length of every connection ID that we issue."""
 
+RESET_TOKEN_BYTES = 16
+
 MIN_DATAGRAM = 21
 """Shorter ones hold no packet: 1 + connection ID + packet number + sample (RFC 9001, 5.4.2)."""
 
@@ -37,6 +39,15 @@ def destination(datagram: bytes) -> bytes | None:
     if datagram[1:5] != VERSION_1 or length > 20 or len(datagram) < 7 + length:
         return None
     return datagram[6 : 6 + length]
+
+
+def reset_token(datagram: bytes) -> bytes:
+    """Return the token that *datagram* would carry if it were a stateless reset (RFC 9000, 10.3).
+
+    Its connection ID is noise: a dialler finds its connection by the token alone. Connection IDs
+    of ours are shorter, so both may be keys of one table.
+    """
+    return datagram[-RESET_TOKEN_BYTES:] if is_short(datagram) else b""
 
 
 def is_short(datagram: bytes) -> bool:
