@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import h11
 import pytest
 import trio
 import trio.testing
+from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from fabric.errors import UnreachableError
-from fabric.net.asgi import Limits, serve
+from fabric.net.asgi import TURNED_AWAY, Limits, serve
 from fabric.net.asgi_answers import Answer, LiveAnswer
+from fabric.net.asgi_wire import EARLY_BYTES, Shutdown, Wire
 
 
 class Listener(trio.abc.Listener):
@@ -217,6 +221,24 @@ async def test_a_body_that_stalls_is_cut_off_with_408(autojump_clock):
         assert trio.current_time() - began == pytest.approx(7)
 
 
+async def test_a_body_that_trickles_in_has_one_deadline_for_the_whole(autojump_clock):
+    async with serving(echo, limits={"body_within": 7}) as listener:
+        stream = listener.connect()
+        await stream.send_all(b"PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 99\r\n\r\n")
+        async with trio.open_nursery() as nursery:
+
+            async def trickle():
+                while True:
+                    await stream.send_all(b"x")
+                    await trio.sleep(5)
+
+            nursery.start_soon(trickle)
+            began = trio.current_time()
+            assert (await stream.receive_some(65536)).startswith(b"HTTP/1.1 408 ")
+            assert trio.current_time() - began == pytest.approx(7)
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_silent_connection_is_closed_after_its_pause(autojump_clock):
     async with serving(echo, limits={"idle_within": 60}) as listener:
         client = Client(listener.connect())
@@ -339,6 +361,14 @@ async def test_connections_beyond_the_limit_are_told_503(autojump_clock):
         assert (await Client(listener.connect()).get())[0] == 200
 
 
+async def test_connections_far_beyond_the_limit_are_just_closed(autojump_clock):
+    async with serving(echo, limits={"connections": 0}) as listener:
+        streams = [listener.connect() for _ in range(TURNED_AWAY + 1)]
+        await trio.testing.wait_all_tasks_blocked()
+        heard = [await everything(stream) for stream in streams]
+    assert [bool(data) for data in heard] == [True] * TURNED_AWAY + [False]
+
+
 async def test_a_failing_app_is_answered_with_500_and_logged(autojump_clock):
     async def fail(scope, receive, send):
         raise ZeroDivisionError
@@ -409,6 +439,43 @@ async def test_a_client_that_asks_for_leave_gets_100_first(autojump_clock):
         assert b'"size":2' in await client.stream.receive_some(9999)
 
 
+async def test_leave_to_send_a_body_over_the_cap_is_not_given(autojump_clock):
+    async with serving(echo, limits={"body_bytes": 1}) as listener:
+        stream = listener.connect()
+        head = b"PUT / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        await stream.send_all(head)
+        assert (await stream.receive_some(9999)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_shutdown_leaves_pipelined_requests_unanswered(autojump_clock):
+    asked = []
+
+    async def slow(scope, receive, send):
+        asked.append(scope["path"])
+        await trio.sleep(3)
+        await echo(scope, receive, send)
+
+    shutdown, listener = trio.Event(), Listener()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: serve(lambda: slow, [listener], shutdown=shutdown))
+        client = Client(listener.connect())
+        await client.stream.send_all(b"GET /1 HTTP/1.1\r\nHost: t\r\n\r\n" * 2)
+        await trio.testing.wait_all_tasks_blocked()
+        shutdown.set()
+        assert (await everything(client.stream)).count(b"HTTP/1.1 200 ") == 1
+    assert asked == ["/1"]
+
+
+async def test_what_a_client_pipelines_is_held_only_up_to_a_bound(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    wire = Wire(theirs, Limits(), Shutdown())
+    await ours.send_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n" + b"x" * 10 * EARLY_BYTES)
+    assert await wire.next_request()
+    assert await wire.next_piece() is None
+    with trio.fail_after(1):
+        assert await wire.hang_up() is False
+
+
 async def test_shutdown_ends_idle_connections_now_and_busy_ones_with_their_answer(autojump_clock):
     async def slow(scope, receive, send):
         await trio.sleep(3)
@@ -421,7 +488,6 @@ async def test_shutdown_ends_idle_connections_now_and_busy_ones_with_their_answe
         await busy.ask("/busy")
         await trio.testing.wait_all_tasks_blocked()
         shutdown.set()
-        await idle.send_eof()
         assert await everything(idle) == b""
         assert trio.current_time() < 3
         response = await busy.event()
@@ -451,6 +517,38 @@ async def test_what_a_connection_is_known_by_reaches_each_of_its_requests(autoju
         client = Client(listener.connect())
         assert await client.get() == (200, b'{"uid":7}\n')
         assert await client.get() == (200, b'{"uid":7}\n')
+
+
+async def test_a_starlette_stream_ends_with_its_client(autojump_clock):
+    ended = trio.Event()
+
+    async def ticks():
+        try:
+            while True:
+                yield b"tick\n"
+                await trio.sleep(1)
+        finally:
+            ended.set()
+
+    async def endpoint(request):
+        stack = request.scope["stack"]  # which closes the generator: nobody else does
+        body = await stack.enter_async_context(aclosing(ticks()))
+        return StreamingResponse(body, media_type="text/plain")
+
+    starlette = Starlette(routes=[Route("/", endpoint)])
+
+    async def app(scope, receive, send):
+        async with AsyncExitStack() as stack:
+            await starlette(scope | {"stack": stack}, receive, send)
+
+    async with serving(app) as listener:
+        client = Client(listener.connect())
+        await client.ask()
+        assert (await client.event()).status_code == 200
+        assert (await client.event()).data == b"tick\n"
+        await client.stream.aclose()
+        with trio.fail_after(0.5):
+            await ended.wait()
 
 
 async def test_it_serves_over_tcp_and_leaves_nothing_open():

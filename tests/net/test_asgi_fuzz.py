@@ -113,7 +113,7 @@ async def attack(app, sent, ending):
             nursery.cancel_scope.cancel()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from([reader, LiveAnswer(count, "text/plain")]),
     pieces(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import json
 import os
+import select
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from functools import partial
 import h11
 import pytest
 import trio
+import trio.testing
 from structlog.testing import capture_logs
 
 from fabric.codes import Code
@@ -23,6 +25,7 @@ from fabric.net.asgi_answers import Answer, LiveAnswer
 from fabric.net.unix import Credentials
 from fabric.runtime.admin import serve_admin
 from fabric.runtime.admin_access import Access, access_of
+from fabric.runtime.admin_routes import NodeRoutes
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 
@@ -48,8 +51,6 @@ class FakeNode:
         self.metrics = Metrics()
         self.metrics.observe(self.snapshot)
         self.events = EventBus()
-        self.drained = trio.Event()
-        self.stopped = trio.Event()
         self.services = {}
         self.drains = 0
 
@@ -63,9 +64,6 @@ class FakeNode:
         self.drains += 1
         self.state = "draining"
         await trio.sleep_forever()
-
-    def stop(self):
-        self.stopped.set()
 
     async def expose(self, service):
         if service.name == "taken":
@@ -178,9 +176,14 @@ async def test_a_drain_is_started_once_and_answered_at_once(tmp_path):
 
 async def test_a_stop_is_answered_before_it_is_begun(tmp_path):
     node = FakeNode()
+    answered = []
     async with administered(tmp_path, node) as caller:
-        assert await caller.call("POST", "/v1/stop") == (202, {"state": "stopping"})
-        await node.stopped.wait()
+        client = caller.stream.socket.fileno()
+        node.stop = lambda: answered.append(select.select([client], [], [], 0)[0] == [client])
+        await caller.ask("POST", "/v1/stop")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await caller.event()).status_code == 202
+    assert answered == [True]
 
 
 async def test_a_service_is_exposed_and_taken_back(tmp_path):
@@ -212,11 +215,13 @@ async def test_a_service_is_exposed_and_taken_back(tmp_path):
     ],
 )
 async def test_every_mistake_of_a_request_is_told_at_once(tmp_path, body, mistakes):
-    async with administered(tmp_path, FakeNode()) as caller:
-        status, told = await caller.call("POST", "/v1/services", body)
-        assert (status, told["code"]) == (400, "bad_request")
-        for mistake in mistakes:
-            assert mistake in told["message"]
+    with capture_logs() as entries:
+        async with administered(tmp_path, FakeNode()) as caller:
+            status, told = await caller.call("POST", "/v1/services", body)
+            assert (status, told["code"]) == (400, "bad_request")
+            for mistake in mistakes:
+                assert mistake in told["message"]
+    assert [entry["event"] for entry in entries] == ["admin.opened", "admin.change_refused"]
 
 
 async def test_what_the_node_refuses_is_answered_with_its_code(tmp_path):
@@ -283,6 +288,17 @@ async def test_events_are_streamed_as_they_happen(tmp_path):
         await caller.stream.aclose()
         while node.events.subscribers:
             await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_a_silent_subscription_is_kept_alive(autojump_clock):
+    written = []
+
+    async def write(data):
+        written.append(data)
+
+    with trio.move_on_after(31):
+        await NodeRoutes(FakeNode(), lambda: None)._tell_events(write)
+    assert written == [b": subscribed\n\n", b": alive\n\n", b": alive\n\n"]
 
 
 async def test_a_slow_subscriber_loses_events_and_is_told_while_the_node_goes_on(tmp_path):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.codes import Code
@@ -14,11 +14,12 @@ leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 anything = st.recursive(
     leaf | st.binary() | st.builds(object),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
-    max_leaves=20,
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(st.text(), anything))
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(max_size=5), anything, max_size=5))
 def test_any_value_becomes_one_line_of_json(fields):
     line = to_json(fields)
     assert line.isascii()
