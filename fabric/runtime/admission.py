@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 from attrs import define, field
@@ -17,6 +17,10 @@ from fabric.errors import RefusedError, RemoteProtocolError
 from fabric.runtime.closing import aclose, code_of_close
 from fabric.runtime.inbound import printable
 from fabric.trio_quic import Connection, ConnectionClosed, QuicError, Stream
+
+HELLO_WITHIN: Final = 4.5
+"""Seconds for a dialler's Hello. The driver gives a stranger five from its first packet on; this
+ends before, so that the dialler hears what was missing."""
 
 Enter: TypeAlias = Callable[[Admit, "Control"], None]
 """Takes over an admitted connection. Never blocks."""
@@ -41,12 +45,13 @@ async def receive_hello(connection: Connection, acceptor: Acceptor, enter: Enter
     Raises :exc:`RefusedError` when it is not: the dialler was told, the connection is closed.
     """
     async with _closed_when_refused(connection):
-        with trio.move_on_after(PATIENCE) as waiting:
+        until = trio.current_time() + HELLO_WITHIN
+        with trio.move_on_at(until) as waiting:
             control = Control(connection, await connection.accept_stream())
         if waiting.cancelled_caught:
             raise RefusedError(Code.NO_HELLO)
         try:
-            event = await _in_time(control.receive)
+            event = await _in_time(control.receive, until)
             _carry_out(acceptor.receive(event, trio.current_time()), control, enter)
         except RefusedError as refused:
             _say_no(control.stream, refused, hop=acceptor.me.name)
@@ -63,9 +68,10 @@ async def send_hello(connection: Connection, dialler: Dialler, enter: Enter) -> 
     """
     async with _closed_when_refused(connection):
         control = Control(connection, await connection.open_stream())
-        challenge = await _in_time(lambda: _challenge(connection))
+        until = trio.current_time() + PATIENCE
+        challenge = await _in_time(lambda: _challenge(connection), until)
         _carry_out(dialler.receive(challenge, trio.current_time()), control, enter)
-        answer = await _in_time(control.receive)
+        answer = await _in_time(control.receive, trio.current_time() + PATIENCE)
         _carry_out(dialler.receive(answer, trio.current_time()), control, enter)
 
 
@@ -87,8 +93,8 @@ async def _closed_when_refused(connection: Connection) -> AsyncIterator[None]:
         raise refusal_of(connection.closed) from error
 
 
-async def _in_time(source: Callable[[], Awaitable[Frame]]) -> Frame | TimedOut:
-    with trio.move_on_after(PATIENCE):
+async def _in_time(source: Callable[[], Awaitable[Frame]], until: float) -> Frame | TimedOut:
+    with trio.move_on_at(until):
         return await source()
     return TimedOut()
 

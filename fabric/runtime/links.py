@@ -170,16 +170,19 @@ class Link:
         connection = self.connection
         while True:
             began, sent, received = self._marks()
-            with trio.move_on_after(PROBE_EVERY):
+            with trio.move_on_at(self._probe_until(began)):
                 await connection.ping()
-            await trio.sleep_until(min(began + PROBE_EVERY, connection.last_heard + SILENT_AFTER))
+            await trio.sleep_until(self._probe_until(began))
             now, sent_now, received_now = self._marks()
-            if now - connection.last_heard >= SILENT_AFTER:
+            if now >= connection.last_heard + SILENT_AFTER:
                 close(connection, Code.PEER_SILENT)
                 return
             self.sent_rate = (sent_now - sent) / (now - began)
             self.received_rate = (received_now - received) / (now - began)
             self.owner.progressed()
+
+    def _probe_until(self, began: float) -> float:
+        return min(began + PROBE_EVERY, self.connection.last_heard + SILENT_AFTER)
 
     def _marks(self) -> tuple[float, int, int]:
         return trio.current_time(), self.connection.bytes_sent, self.connection.bytes_received

@@ -22,7 +22,6 @@ from __future__ import annotations
 import enum
 import os
 import random
-import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NoReturn
@@ -62,6 +61,10 @@ being restarted."""
 
 LOOK_AGAIN: Final = 5.0
 """Seconds until the roster is asked again for a way to a peer that had none."""
+
+
+STRANGERS_EVERY: Final = 1.0
+"""Seconds between two looks at the handshakes that came to nothing."""
 
 
 class PeerState(enum.StrEnum):
@@ -159,9 +162,9 @@ class Peers:
     """Takes the channels that a peer opens, until the link's connection is closed."""
     by_id: dict[NodeId, Peer] = field(init=False)
     standings: Standings = field(init=False, factory=Standings)
-    _nonces: weakref.WeakKeyDictionary[Connection, bytes] = field(
-        init=False, factory=weakref.WeakKeyDictionary
-    )
+    _greeted: dict[Connection, bytes] = field(init=False, factory=dict)
+    """Nonces of the challenges whose connections are not through TLS yet. Bounded by what the
+    endpoint lets strangers have, each for five seconds."""
 
     def __attrs_post_init__(self) -> None:
         self.by_id = {
@@ -170,13 +173,14 @@ class Peers:
 
     def challenge(self, connection: Connection) -> tuple[int, bytes]:
         """Return what the endpoint sends with an accepted connection's first flight."""
-        nonce = self._nonces[connection] = os.urandom(NONCE_BYTES)
+        nonce = self._greeted[connection] = os.urandom(NONCE_BYTES)
         return CHALLENGE_KIND, encode(Challenge(nonce=nonce))
 
     async def run(self, endpoint: Endpoint) -> NoReturn:
         """Keep every peer until cancelled: one task each, and one that meets strangers."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._accept, endpoint)
+            nursery.start_soon(self._hear_of_strangers)
             for peer in self.by_id.values():
                 name, backoff = f"peer {peer.member.name}", Backoff(self.rng, floor=0.2, ceiling=5)
                 body = partial(self._keep_peer, peer, endpoint)
@@ -216,12 +220,23 @@ class Peers:
             me=self.me,
             roster=self.roster,
             standings=self.standings,
-            nonce=self._nonces.pop(connection),
+            nonce=self._greeted.pop(connection),
         )
         try:
             await receive_hello(connection, acceptor, self._enter)
         except RefusedError as refused:
             self._log_refused(refused, connection, side="acceptor", peer=acceptor.claimant)
+
+    async def _hear_of_strangers(self) -> NoReturn:
+        """Tell of those who left within the handshake: most of all that they expected another key
+        here, which their side alone would know otherwise."""
+        while True:
+            await trio.sleep(STRANGERS_EVERY)
+            for connection in [each for each in self._greeted if each.closed is not None]:
+                del self._greeted[connection]
+                assert connection.closed is not None
+                refused = refusal_of(connection.closed)
+                self._log_refused(refused, connection, side="acceptor", peer="")
 
     # -- one peer --
     async def _keep_peer(self, peer: Peer, endpoint: Endpoint) -> None:
@@ -252,7 +267,8 @@ class Peers:
 
     async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
         """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
-        peer.turn(PeerState.DIALLING, peer.reason)
+        if peer.state is not PeerState.REFUSED:  # that stays to be seen until there is better news
+            peer.turn(PeerState.DIALLING, peer.reason)
         timeout = peer.redial.attempt_timeout(trio.current_time())
         try:
             address = await resolve(way.address, endpoint, timeout=timeout)
