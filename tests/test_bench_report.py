@@ -99,7 +99,7 @@ def test_the_file_is_a_list_of_objects_with_null_for_what_is_missing(tmp_path):
 
 def test_the_table_names_a_figure_once_and_aligns_its_columns():
     rows = entries([RATE], read(RATE, ours=[1234.0], a=[600.0], longer=[1.0]), {})
-    title, first, second = table(rows).splitlines()
+    title, first, second = table(rows, {}).splitlines()
     assert first.startswith("path.rate  MB/s")
     assert second.startswith(" ")
     for text, line in (("1,234", first), ("600", first)):
@@ -108,6 +108,14 @@ def test_the_table_names_a_figure_once_and_aligns_its_columns():
             title.index("rival's") + len("rival's"),
         }
     assert second.index("longer") == first.index("a  ") == title.index("rival ")
+
+
+def test_the_table_tells_what_is_special_of_a_rival_once_below():
+    notes = {"a": "in the kernel", "absent": "x"}
+    readings = [*read(RATE, ours=[1.0], a=[1.0]), *read(DELAY, ours=[1.0], a=[1.0])]
+    lines = table(entries([RATE, DELAY], readings, notes), notes).splitlines()
+    assert lines[-1] == "a: in the kernel"
+    assert sum("kernel" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize(

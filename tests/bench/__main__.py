@@ -25,12 +25,14 @@ def main() -> int:
     options = parse(sys.argv[1:])
     figures = catalogue.matching(options.only)
     wanted = {figure.name for figure in figures}
-    present = installed(contenders.everyone(os.environ.get("PROTOTYPE")), wanted)
+    everyone = contenders.everyone(os.environ.get("PROTOTYPE"))
+    present = installed(everyone, wanted)
     readings = list(
         take_turns(present, wanted, rounds=options.rounds, seconds=options.seconds, say=say)
     )
-    rows = entries(figures, readings, {each.name: each.note for each in present})
-    print(table(rows))
+    notes = contenders.notes(everyone)
+    rows = entries(figures, readings, notes)
+    print(table(rows, notes))
     write_json(options.json, rows)
     unmeasured = wanted - {reading.figure for reading in readings if reading.who == OURS}
     for name in sorted(unmeasured):

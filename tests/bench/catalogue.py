@@ -36,7 +36,9 @@ FIGURES = (
     Figure("ingress.p50_1", _KEPT, less_is_better=True, wanted={AIOQUIC: 1}),
     Figure("ingress.p99_1", _KEPT, less_is_better=True),
     Figure("ingress.p50_32", _KEPT, less_is_better=True, wanted={AIOQUIC: 2}),
-    Figure("ingress.cpu_per_gb", "CPU s/GB", less_is_better=True, wanted={IROH: 1}),
+    Figure(
+        "ingress.cpu_per_gb", "CPU s/GB", less_is_better=True, wanted={IROH: 1, IROH_REPAIRED: 1}
+    ),
     Figure("ingress.memory", "MB", less_is_better=True),
     Figure("ingress.share_of_quic", "MB/s", wanted={OWN_QUIC: 0.45}),
     Figure("node.rest_memory", "MB", less_is_better=True, allowed=60),

@@ -28,8 +28,10 @@ class Contender:
     """Fewer rounds than asked for: a contender that is compared with nobody but itself."""
 
 
-FAULTS = (DidNotStart, DidNotFinish, OSError, ValueError, LookupError)
-LEFT_OUT = (*FAULTS, psutil.Error, subprocess.SubprocessError)
+LEFT_OUT = (
+    *(DidNotStart, DidNotFinish, OSError, ValueError, LookupError),
+    *(psutil.Error, subprocess.SubprocessError),
+)
 """What a measurement may raise without ending the run: told, and its readings are missing."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from tests.bench import own_nodes, quic, rest, tcp
@@ -14,12 +15,13 @@ OF_OURS_ALONE = frozenset({"ingress.share_of_quic"})
 
 
 def everyone(prototype: str | None) -> list[Contender]:
-    return [
-        *quic.contenders(prototype),
-        *own_paths(),
-        *map(rival_path, RIVALS),
-        *rest.contenders(),
-    ]
+    rivals = [rival_path(rival) for rival in RIVALS]
+    return [*quic.contenders(prototype), *own_paths(), *rivals, *rest.contenders()]
+
+
+def notes(everyone: Sequence[Contender]) -> dict[str, str]:
+    """What must be known of each name that stands as a rival."""
+    return {each.name: each.note for each in everyone} | rest.notes()
 
 
 def own_paths() -> list[Contender]:
@@ -32,11 +34,11 @@ def own_paths() -> list[Contender]:
 
 
 def own_path(figures: frozenset[str], *, datagram_bytes: int) -> Contender:
-    path = Rival(OURS, partial(own_nodes.start_route, datagram_bytes=datagram_bytes))
-    return Contender(OURS, figures, partial(tcp.measure, path))
+    start = partial(own_nodes.start_route, datagram_bytes=datagram_bytes)
+    return Contender(OURS, figures, partial(tcp.measure, OURS, start))
 
 
 def rival_path(rival: Rival) -> Contender:
     """A rival has one size of datagram, its best: its rate stands beside both of ours."""
-    measure = partial(tcp.measure, rival)
+    measure = partial(tcp.measure, rival.name, rival.start)
     return Contender(rival.name, tcp.FIGURES - OF_OURS_ALONE, measure, rival.missing, rival.note)

@@ -13,6 +13,7 @@ from tests.bench.catalogue import AIOQUIC, NONE_STALLED, OWN_QUIC, PROTOTYPE
 from tests.bench.contender import Contender
 from tests.bench.processes import Room, Word
 from tests.bench.report import OURS, Reading
+from tests.bench.rivals import aioquic_needs
 
 WITHIN = 30.0
 """Seconds beyond a task's own that it may take to start, to drain and to end."""
@@ -33,7 +34,9 @@ OWN_TASKS = TASKS | {
 def contenders(prototype: str | None) -> list[Contender]:
     found = [
         Contender(OURS, _all(OWN_TASKS), partial(measure, OURS, "quic_fabric", OWN_TASKS)),
-        Contender(AIOQUIC, _all(TASKS), partial(measure, AIOQUIC, "quic_aioquic", TASKS)),
+        Contender(
+            AIOQUIC, _all(TASKS), partial(measure, AIOQUIC, "quic_aioquic", TASKS), aioquic_needs
+        ),
     ]
     if prototype:
         folder = Path(prototype).absolute()

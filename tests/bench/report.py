@@ -103,16 +103,18 @@ COLUMNS = ("figure", "unit", OURS, "rival", "rival's", "ratio", "note")
 LEFT_ALIGNED = {"figure", "unit", "rival", "note"}
 
 
-def table(rows: Sequence[Entry]) -> str:
-    """Text with aligned columns; a figure's name stands once, before its first rival."""
+def table(rows: Sequence[Entry], notes: Mapping[str, str]) -> str:
+    """Text with aligned columns; a figure's name stands once, and a rival's note once, below."""
     lines, before = [COLUMNS], ""
     for row in rows:
         is_same, before = row.name == before, row.name
         head = ("", "", "") if is_same else (row.name, row.unit, number(row.value))
-        tail = (row.rival, number(row.rival_value), number(row.ratio), row.note)
-        lines.append((*head, *tail))
+        told = row.note.removesuffix(notes.get(row.rival, "")).removesuffix("; ")
+        lines.append((*head, row.rival, number(row.rival_value), number(row.ratio), told))
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    return "\n".join(_aligned(line, widths) for line in lines)
+    rivals = dict.fromkeys(row.rival for row in rows)
+    below = [f"{rival}: {notes[rival]}" for rival in rivals if notes.get(rival)]
+    return "\n".join([*(_aligned(line, widths) for line in lines), *below])
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

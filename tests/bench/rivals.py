@@ -20,13 +20,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from attrs import field, frozen
 
 from tests.bench import catalogue, nebula
 from tests.bench.processes import Room, Word, free_port, listening
-from tests.bench.route import Route
+from tests.bench.route import Route, Start
 
 FORWARD_IROH = Path(__file__).parent / "forward_iroh.py"
 IROH_PYTHON = Path(".peers/iroh/bin/python").absolute()
@@ -34,10 +35,10 @@ IROH_PYTHON = Path(".peers/iroh/bin/python").absolute()
 
 @frozen
 class Rival:
-    """`start` begins to carry TCP to a loopback port in a room, and says how to reach it."""
+    """A path that others built, and what it takes to have it here."""
 
     name: str
-    start: Callable[[Room, int], Route]
+    start: Start
     programs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     remedy: str = ""
@@ -161,7 +162,7 @@ def kcptun(room: Room, backend: int) -> Route:
     return route
 
 
-def python_halves(*program: Word) -> Callable[[Room, int], Route]:
+def python_halves(*program: Word) -> Start:
     """A Python library as a rival: egress leaves `ready` in the folder, then ingress starts."""
 
     def start(room: Room, backend: int) -> Route:
@@ -173,6 +174,11 @@ def python_halves(*program: Word) -> Callable[[Room, int], Route]:
         return route
 
     return start
+
+
+def aioquic_needs() -> str:
+    install = f"{sys.executable} -m pip install --group test"
+    return "" if find_spec("aioquic") else f"aioquic not found; {install}"
 
 
 def iroh_needs() -> str:
@@ -203,7 +209,11 @@ RIVALS = (
         ("openssh-client", "openssh-server"),
     ),
     Rival(catalogue.KCPTUN, kcptun, ("kcptun-server", "kcptun-client"), ("kcptun",)),
-    Rival(catalogue.AIOQUIC, python_halves(sys.executable, "-m", "tests.bench.forward_aioquic")),
+    Rival(
+        catalogue.AIOQUIC,
+        python_halves(sys.executable, "-m", "tests.bench.forward_aioquic"),
+        needs=aioquic_needs,
+    ),
     Rival(
         catalogue.IROH,
         python_halves(IROH_PYTHON, FORWARD_IROH),

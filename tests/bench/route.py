@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
+
+from tests.bench.processes import Room
 
 
 @frozen
@@ -14,3 +18,7 @@ class Route:
     client: tuple[str, ...] = ()
     backend: tuple[str, ...] = ()
     backend_host: str = "127.0.0.1"
+
+
+Start = Callable[[Room, int], Route]
+"""Begins to carry TCP to a loopback port, by processes in a room, and says how to reach it."""

@@ -13,8 +13,7 @@ from attrs import frozen
 
 from tests.bench.processes import DidNotFinish, Room, free_port
 from tests.bench.report import Reading
-from tests.bench.rivals import Rival
-from tests.bench.route import Route
+from tests.bench.route import Route, Start
 
 TOOL = Path(__file__).parent / "load.py"
 CHECK_WITHIN = 30
@@ -92,17 +91,17 @@ class LoadedPath:
         )
 
 
-def measure(rival: Rival, wanted: Set[str], seconds: float) -> Iterator[Reading]:
+def measure(who: str, start: Start, wanted: Set[str], seconds: float) -> Iterator[Reading]:
     """Starts the path, passes each load that a wanted figure needs, and ends it."""
     port = free_port()
     with Room() as room, Room() as load_room:
-        path = LoadedPath(load_room, rival.start(room, port), port)
+        path = LoadedPath(load_room, start(room, port), port)
         path.check()
         for load in LOADS:
             if figures := wanted & load.serves:
                 for figure, value in _figures_of(load, path, room, seconds).items():
                     if figure in figures:
-                        yield Reading(rival.name, figure, value)
+                        yield Reading(who, figure, value)
                 settle(room)
 
 
