@@ -110,7 +110,7 @@ class Channel(trio.abc.HalfCloseableStream):
         """Send all of *data*; waits while the reader at the other end does not read."""
         try:
             await self._stream.send_all(data)
-        except QuicError as error:
+        except (QuicError, trio.ClosedResourceError) as error:
             self._break_sending(error)
         self.sent_bytes += len(data)
 
@@ -122,7 +122,7 @@ class Channel(trio.abc.HalfCloseableStream):
         """End our direction; receiving goes on. Again does nothing."""
         try:
             await self._stream.send_eof()
-        except QuicError as error:
+        except (QuicError, trio.ClosedResourceError) as error:
             self._break_sending(error)
         if self._state in {State.OPEN, State.GOT_EOF}:
             self._state = after(self._state, Event.SENT_EOF)
@@ -134,7 +134,7 @@ class Channel(trio.abc.HalfCloseableStream):
             return await self._receive_early(max_bytes)
         try:
             data = await self._stream.receive_some(max_bytes)
-        except QuicError as error:
+        except (QuicError, trio.ClosedResourceError) as error:
             self._break(error)
         if not data and self._state in {State.OPEN, State.SENT_EOF}:
             self._state = after(self._state, Event.GOT_EOF)
@@ -185,17 +185,21 @@ class Channel(trio.abc.HalfCloseableStream):
         self._state = after(self._state, Event.REFUSED)
         self.code = code
 
-    def _break_sending(self, error: QuicError) -> NoReturn:
+    def _break_sending(self, error: Exception) -> NoReturn:
         """As :meth:`_break`, but one who only reads no further may still have much to say."""
         if isinstance(error, StreamStopped):
             raise ChannelBroken(code_of(error), str(error)) from error
         self._break(error)
 
-    def _break(self, error: QuicError) -> NoReturn:
+    def _break(self, error: Exception) -> NoReturn:
         """Raise what *error* of the stream means here; both directions are over with it."""
-        code = code_of(error)
-        self.reset(code)
-        raise ChannelBroken(code, str(error)) from error
+        if isinstance(error, QuicError):
+            code = code_of(error)
+            self.reset(code)
+            raise ChannelBroken(code, str(error)) from error
+        if self._state is State.BROKEN and self.code is not None:  # by another task of ours
+            raise ChannelBroken(self.code) from None
+        raise error
 
     def info(self) -> ChannelInfo:
         """Return the channel as of now."""

@@ -44,7 +44,7 @@ class InboundChannel(Channel):
         self._check_unanswered()
         try:
             self._stream.send_nowait(encode(Accepted(load=self._load)))
-        except QuicError as error:
+        except (QuicError, trio.ClosedResourceError) as error:
             self._break(error)
         self.opened()
         self._lift_deadline()

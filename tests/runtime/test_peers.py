@@ -195,7 +195,6 @@ async def test_a_quick_restart_replaces_the_old_process_and_ends_its_channels(
         assert peer(home, "away").link is not None
 
 
-@pytest.mark.xfail(reason="pings are too short to be answered by a stateless reset", strict=True)
 async def test_a_restarted_peer_that_only_we_can_dial_is_usable_within_two_seconds(
     autojump_clock, fleet, nursery_for_nodes
 ):
