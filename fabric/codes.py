@@ -82,6 +82,11 @@ class Code(enum.IntEnum):
         "Nothing was heard within the idle timeout.",
         "Check the path and the peer.",
     )
+    FORGOTTEN = (
+        11,
+        "The peer was restarted and no longer knows this connection.",
+        "Nothing to do: it is dialled again.",
+    )
 
     # -- admission: Hello and what follows --
     NO_CHALLENGE = (

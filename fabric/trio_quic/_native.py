@@ -79,6 +79,9 @@ MAX_UNIDIRECTIONAL = 16
 
 ACK_DELAY_EXPONENT = 3
 MAX_ACK_DELAY = 0.025
+IDLE_REASON = "Idle timeout"
+"""The core's words for it. A stateless reset is the other end without a close, without words."""
+
 UNEXPECTED_MESSAGE = 0x10A
 DECODE_ERROR = 0x132
 
@@ -96,7 +99,7 @@ class Sink(Protocol):
     def on_connection_id(self, cid: bytes, *, issued: bool) -> None: ...
     def on_ping_acknowledged(self, uid: int) -> None: ...
     def on_closing(self, code: int, reason: str, *, by_peer: bool, is_transport: bool) -> None: ...
-    def on_terminated(self, code: int, reason: str) -> None: ...
+    def on_terminated(self, reason: str) -> None: ...
 
 
 def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> QuicConfiguration:
@@ -405,7 +408,7 @@ class Engine(QuicConnection):
                 self._sink.on_closing(
                     event.error_code, event.reason_phrase, by_peer=True, is_transport=True
                 )
-                self._sink.on_terminated(event.error_code, event.reason_phrase)
+                self._sink.on_terminated(event.reason_phrase)
 
     def _established(self) -> None:
         key = self._peer_key()
@@ -469,7 +472,7 @@ class Engine(QuicConnection):
         code, frame, reason = event[1], event[2], event[3].decode("utf8", "replace")
         self._state = QuicConnectionState.TERMINATED
         self._close_event = events.ConnectionTerminated(code, frame, reason)
-        sink.on_terminated(code, reason)
+        sink.on_terminated(reason)
 
 
 def _ignore(_engine: Engine, _sink: Sink, _event: tuple[Any, ...]) -> None:

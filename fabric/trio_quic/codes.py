@@ -13,12 +13,15 @@ STREAM_REFUSED = 7
 BUSY = 8
 CANCELLED = 9
 IDLE_TIMEOUT = 10
+FORGOTTEN = 11
 
 LABELS = {
     PIN_MISMATCH: "pin_mismatch",
     STRANGER_BUDGET: "stranger_budget",
     HANDSHAKE_TIMEOUT: "handshake_timeout",
     BUSY: "busy",
+    IDLE_TIMEOUT: "idle_timeout",
+    FORGOTTEN: "forgotten",
 }
 """First word of a close reason: an application code sent during the handshake arrives as 0x0c."""
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fabric.trio_quic import codes
-from fabric.trio_quic._native import Engine
+from fabric.trio_quic._native import IDLE_REASON, Engine
 from fabric.trio_quic.credit import SHORT_PATH, GrantReader, encode_grant
 from fabric.trio_quic.errors import ConnectionClosed
 from fabric.trio_quic.settings import Settings
@@ -401,26 +401,18 @@ class Connection:
             stream.on_data(data, fin)
         elif stream_id == self._peer_credit:
             self._on_grants(data, fin)
-        elif (
-            self._is_peers(stream_id)
-            and self.closed is None
-            and self._peer_streams.first_sight(stream_id)
-        ):
+        elif self._is_new(stream_id):
             self._arrived(stream_id, data, fin)
 
     def on_stream_reset(self, stream_id: int, code: int) -> None:
         if stream_id == self._peer_credit:
             self.close(codes.FLOW_CONTROL, "credit stream was reset")
-        stream = self.streams.get(stream_id)
+        stream = self._known(stream_id)
         if stream is not None:
             stream.on_reset(code)
-        elif self._is_peers(stream_id):
-            self._peer_streams.first_sight(
-                stream_id
-            )  # reset before any data: never shown, never to come again
 
     def on_stop_sending(self, stream_id: int, code: int) -> None:
-        stream = self.streams.get(stream_id)
+        stream = self._known(stream_id)
         if stream is not None:
             stream.on_stopped(code)
 
@@ -447,11 +439,9 @@ class Connection:
             code, is_transport = codes.by_label(reason, code), False
         self._fail(ConnectionClosed(code, reason, by_peer=by_peer, is_transport=is_transport))
 
-    def on_terminated(self, code: int, reason: str) -> None:
+    def on_terminated(self, reason: str) -> None:
         if self.closed is None:
-            silent = trio.current_time() - self.last_heard >= self.limits.idle_timeout / 2
-            ended = codes.IDLE_TIMEOUT if silent and not reason else code
-            self._fail(ConnectionClosed(ended, reason or "idle timeout", by_peer=False))
+            self._fail(_ended_without_a_close(reason))
         self.terminated.set()
         self.endpoint.forget(self)
 
@@ -490,8 +480,21 @@ class Connection:
         self.endpoint.handshake_ended(self)
         self.endpoint.stranger_settled(self)
 
-    def _is_peers(self, stream_id: int) -> bool:
-        return (stream_id & ACCEPTOR != 0) == self.is_dialler
+    def _is_new(self, stream_id: int) -> bool:
+        """Whether the peer opens this stream just now; asked again, it is new no more."""
+        is_peers = (stream_id & ACCEPTOR != 0) == self.is_dialler
+        return is_peers and self.closed is None and self._peer_streams.first_sight(stream_id)
+
+    def _known(self, stream_id: int) -> Stream | None:
+        """Find a stream; the peer may begin one by its end, a reset or a stop before any data.
+
+        A one-way stream ended before its kind was said is nobody's.
+        """
+        stream = self.streams.get(stream_id)
+        if stream is None and self._is_new(stream_id) and not stream_id & UNIDIRECTIONAL:
+            self._arrived(stream_id, b"", fin=False)
+            stream = self.streams.get(stream_id)
+        return stream
 
     def _arrived(self, stream_id: int, data: bytes, fin: bool) -> None:
         if stream_id & UNIDIRECTIONAL:
@@ -524,7 +527,7 @@ class Connection:
         if kind == CREDIT_KIND or kind > MAX_KIND or full:
             self.refuse(stream_id, codes.STREAM_REFUSED)
             return
-        stream = self.streams[stream_id] = Stream(self, stream_id)
+        stream = self.streams[stream_id] = Stream(self, stream_id, sends=False)
         stream.on_data(data[1:], fin)
         self._accepted_unidirectional.append((kind, stream))
         self._arrivals.unpark_all()
@@ -554,7 +557,7 @@ class Connection:
     def _open_one_way(self, kind: int) -> Stream:
         stream_id = self.engine.open(unidirectional=True)
         self.engine.send(stream_id, bytes([kind]), fin=False)
-        stream = self.streams[stream_id] = Stream(self, stream_id)
+        stream = self.streams[stream_id] = Stream(self, stream_id, receives=False)
         return stream
 
     def _charge_stranger(self, size: int) -> None:
@@ -588,3 +591,13 @@ class Connection:
 
     def _next_keepalive(self) -> float:
         return self.last_heard + self.limits.keepalive if self.limits.keepalive else math.inf
+
+
+def _ended_without_a_close(reason: str) -> ConnectionClosed:
+    if reason == IDLE_REASON:
+        return ConnectionClosed(
+            codes.IDLE_TIMEOUT, "idle_timeout nothing was heard for too long", by_peer=False
+        )
+    return ConnectionClosed(
+        codes.FORGOTTEN, "forgotten the peer was restarted: stateless reset", by_peer=True
+    )

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from fabric.testing.quic import ACCEPTOR, DIALLER, an_identity
-from fabric.trio_quic import ConnectionClosed, open_endpoint_on
+from fabric.trio_quic import ConnectionClosed, codes, open_endpoint_on
 from fabric.trio_quic.acceptor import RESETS_PER_SECOND
 
 HERE = ("10.1.0.1", 4433)
@@ -48,12 +48,22 @@ async def test_a_restarted_acceptor_ends_the_diallers_connection_at_once(autojum
         dialler = await connect_and_kill(network, dialling)
         async with open_acceptor(network) as accepting:
             started = trio.current_time()
-            with pytest.raises(ConnectionClosed):
+            with pytest.raises(ConnectionClosed) as caught:
                 await dialler.ping()
+            assert (caught.value.code, caught.value.by_peer) == (codes.FORGOTTEN, True)
+            assert caught.value.reason.startswith("forgotten ")
             assert trio.current_time() - started < 0.1
             assert accepting.counters.resets_sent == 1
         await trio.sleep(10)
         assert not dialling.connections
+
+
+async def test_a_peer_that_stays_silent_ends_as_idle_not_as_forgotten(autojump_clock, network):
+    async with open_dialler(network) as dialling:
+        dialler = await connect_and_kill(network, dialling)
+        ended = await dialler.wait_closed()
+        assert (ended.code, ended.by_peer) == (codes.IDLE_TIMEOUT, False)
+        assert ended.reason.startswith("idle_timeout ")
 
 
 async def test_another_key_ends_nothing(autojump_clock, network):
