@@ -452,8 +452,11 @@ async def test_shutdown_leaves_pipelined_requests_unanswered(autojump_clock):
 
     async def slow(scope, receive, send):
         asked.append(scope["path"])
+        length = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
         await trio.sleep(3)
-        await echo(scope, receive, send)
+        await send({"type": "http.response.body", "body": b"b"})
 
     shutdown, listener = trio.Event(), Listener()
     async with trio.open_nursery() as nursery:
