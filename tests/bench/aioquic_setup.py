@@ -14,17 +14,17 @@ from fabric.net.tls import NodeKey, certificate_for
 
 
 def configuration(
-    key: NodeKey, *, is_client: bool, datagram_bytes: int = 1452
+    acceptor_key: NodeKey | None = None, *, datagram_bytes: int = 1452
 ) -> QuicConfiguration:
     """As our driver's where it can be: a node's key, no authority, packets of the same size."""
-    certificate, private_key = certificate_for(key)
     settings = QuicConfiguration(
-        is_client=is_client,
+        is_client=acceptor_key is None,
         alpn_protocols=["bench"],
         max_datagram_size=datagram_bytes,
         verify_mode=ssl.CERT_NONE,
     )
-    if not is_client:
+    if acceptor_key is not None:
+        certificate, private_key = certificate_for(acceptor_key)
         settings.certificate = load_pem_x509_certificates(certificate)[0]
         settings.private_key = load_pem_private_key(private_key)
     return settings

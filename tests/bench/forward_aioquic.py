@@ -19,7 +19,7 @@ from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicStreamAdapter
 from aioquic.asyncio.server import serve
 
-from fabric.net.tls import create_key, load_key
+from fabric.net.tls import create_key
 from tests.bench.aioquic_setup import configuration, unsent
 from tests.bench.processes import free_port
 
@@ -58,7 +58,7 @@ async def splice(near: Ends, far: Ends) -> None:
 
 async def egress(backend: int, folder: Path) -> None:
     port, splices = free_port(socket.SOCK_DGRAM), set[asyncio.Task[None]]()
-    settings = configuration(create_key(folder / "key"), is_client=False)
+    settings = configuration(create_key(folder / "key"))
 
     async def deliver(stream: Ends) -> None:
         await splice(stream, await asyncio.open_connection("127.0.0.1", backend))
@@ -76,7 +76,7 @@ async def egress(backend: int, folder: Path) -> None:
 
 async def ingress(listen: int, folder: Path) -> None:
     port = int((folder / "port").read_text())
-    settings = configuration(load_key(folder / "key"), is_client=True)
+    settings = configuration()
     async with connect("127.0.0.1", port, configuration=settings) as connection:
 
         async def accepted(*client: object) -> None:

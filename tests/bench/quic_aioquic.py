@@ -15,6 +15,7 @@ from typing import cast
 
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import serve as listen
+from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import (
     ConnectionTerminated,
@@ -112,20 +113,26 @@ class Dialler(QuicConnectionProtocol):
         self.transmit()
 
 
-async def dial(task: Task, key: NodeKey) -> tuple[asyncio.DatagramTransport, Dialler]:
+async def dial(
+    address: tuple[str, int], settings: QuicConfiguration, key: NodeKey, pin: bytes
+) -> tuple[asyncio.DatagramTransport, Dialler]:
     """Returns once HelloOk is here."""
-    settings = configuration(key, is_client=True, datagram_bytes=task.datagram_bytes)
-    dialler = Dialler(QuicConnection(configuration=settings), key=key, pin=task.own_key().public)
+    dialler = Dialler(QuicConnection(configuration=settings), key=key, pin=pin)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: dialler, ("127.0.0.1", 0))
-    dialler.connect(task.address)
+    dialler.connect(address)
     await dialler.admitted
     return transport, dialler
 
 
+def settings_of(task: Task) -> QuicConfiguration:
+    return configuration(datagram_bytes=task.datagram_bytes)
+
+
 @asynccontextmanager
 async def connected(task: Task) -> AsyncIterator[Dialler]:
-    transport, dialler = await dial(task, NodeKey.from_seed(os.urandom(32)))
+    key, pin = NodeKey.from_seed(os.urandom(32)), task.own_key().public
+    transport, dialler = await dial(task.address, settings_of(task), key, pin)
     yield dialler
     dialler.hang_up()
     transport.close()
@@ -136,7 +143,7 @@ async def serve(task: Task) -> Figures:
     server = await listen(
         "127.0.0.1",
         0,
-        configuration=configuration(key, is_client=False, datagram_bytes=task.datagram_bytes),
+        configuration=configuration(key, datagram_bytes=task.datagram_bytes),
         create_protocol=lambda quic, **_: Acceptor(quic, key=key),
     )
     task.announce(cast("asyncio.BaseTransport", server._transport).get_extra_info("sockname")[1])
@@ -191,19 +198,21 @@ async def shake_hands(task: Task) -> Figures:
     A connection is closed at once; its socket stays for a moment, so that the peer's last packets
     find it. That wait is counted for nobody.
     """
-    done, end, loop = 0, time.perf_counter() + task.seconds, asyncio.get_running_loop()
+    done, loop, settings = 0, asyncio.get_running_loop(), settings_of(task)
+    pin, address = task.own_key().public, task.address
 
-    async def repeat() -> None:
+    async def repeat(key: NodeKey) -> None:
         nonlocal done
-        key = NodeKey.from_seed(os.urandom(32))
         while time.perf_counter() < end:
-            transport, dialler = await dial(task, key)
+            transport, dialler = await dial(address, settings, key, pin)
             dialler.hang_up()
             loop.call_later(0.5, transport.close)
             done += 1
 
+    keys = [NodeKey.from_seed(os.urandom(32)) for _ in range(DIALLERS)]
     start = time.perf_counter()
-    await asyncio.gather(*(repeat() for _ in range(DIALLERS)))
+    end = start + task.seconds
+    await asyncio.gather(*map(repeat, keys))
     return {"handshakes_16": done / (time.perf_counter() - start)}
 
 

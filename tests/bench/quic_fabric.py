@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
@@ -174,22 +174,22 @@ async def request_rate(connection: Connection, in_flight: int, seconds: float) -
 
 async def shake_hands(task: Task) -> Figures:
     """Diallers of as many identities, each from a socket of its own, over and over."""
-    done, end = 0, time.perf_counter() + task.seconds
-    pin, address = task.own_key().public, task.address
+    done, pin, address = 0, task.own_key().public, task.address
 
-    async def repeat() -> None:
+    async def repeat(endpoint: Endpoint, key: NodeKey, end: float) -> None:
         nonlocal done
-        key = NodeKey.from_seed(os.urandom(32))
-        async with open_dialler(task, key) as endpoint:
-            while time.perf_counter() < end:
-                (await dial(endpoint, address, key, pin)).close()
-                done += 1
+        while time.perf_counter() < end:
+            (await dial(endpoint, address, key, pin)).close()
+            done += 1
 
-    start = time.perf_counter()
-    async with trio.open_nursery() as nursery:
-        for _ in range(DIALLERS):
-            nursery.start_soon(repeat)
-    return {"handshakes_16": done / (time.perf_counter() - start)}
+    async with AsyncExitStack() as stack:
+        keys = [NodeKey.from_seed(os.urandom(32)) for _ in range(DIALLERS)]
+        endpoints = [await stack.enter_async_context(open_dialler(task, key)) for key in keys]
+        start = time.perf_counter()
+        async with trio.open_nursery() as nursery:
+            for endpoint, key in zip(endpoints, keys, strict=True):
+                nursery.start_soon(repeat, endpoint, key, start + task.seconds)
+        return {"handshakes_16": done / (time.perf_counter() - start)}
 
 
 async def stall_beside(
