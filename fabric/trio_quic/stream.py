@@ -40,7 +40,14 @@ class Stream(trio.abc.HalfCloseableStream):
         "_sending", "_sent", "_window", "id",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        stream_id: int,
+        *,
+        sends: bool = True,
+        receives: bool = True,
+    ) -> None:
         self.id = stream_id
         self._connection = connection
         self._chunks: list[bytes] = []  # few: a deque would take 600 bytes of an idle stream
@@ -52,13 +59,13 @@ class Stream(trio.abc.HalfCloseableStream):
         self._promise = 0
         """How much of the window the connection's guard counts."""
         self._fin_received = False
-        self._receive_error: Exception | None = None
+        self._receive_error: Exception | None = None if receives else _CLOSED
         self._reader: trio.lowlevel.Task | None = None
         self._read_at = connection.last_heard
         self._sent = 0
         self._limit = connection.limits.initial_credit
         """Absolute limit that the peer gave us."""
-        self._send_error: Exception | None = None
+        self._send_error: Exception | None = None if sends else _CLOSED
         self._sender: trio.lowlevel.Task | None = None
         self._sending = False
 
@@ -80,10 +87,10 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """End our direction; receiving goes on. Does nothing when it has ended already."""
-        if self._send_error is None:
-            await self._send(b"", fin=True)
-        else:
+        if self._send_error is _ENDED:
             await checkpoint()
+        else:
+            await self._send(b"", fin=True)
 
     def send_nowait(self, data: bytes | bytearray | memoryview, *, fin: bool = False) -> None:
         """Send *data* if the credit at hand takes it; else raise :exc:`trio.WouldBlock`."""
@@ -304,7 +311,7 @@ class Stream(trio.abc.HalfCloseableStream):
         return self._read_at
 
     def on_reset(self, code: int) -> None:
-        if not self._fin_received:
+        if self._receive_error is None and not self._fin_received:
             self._end_receiving(StreamReset(code))
 
     def on_stopped(self, code: int) -> None:
