@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 15.0
 """A comment goes to silent subscribers that often, so that both ends notice a dead one."""
 
+ROWS_PER_TURN = 500
+"""Rows of a snapshot encoded at a time: 2 ms. All 20,000 channels at once would be 100 ms, in which
+no byte of any of them moves."""
+
 
 class AdminNode(Protocol):
     """What the admin socket needs of a node."""
@@ -83,7 +87,7 @@ class NodeRoutes:
         return Answer(body, media_type)
 
     async def snapshot(self, request: Request) -> Answer:
-        return Answer.of_json(self.node.snapshot())
+        return Answer(await encode_in_turns(self.node.snapshot()), "application/json")
 
     async def events(self, request: Request) -> LiveAnswer:
         return LiveAnswer(self._tell_events, "text/event-stream")
@@ -132,6 +136,25 @@ class NodeRoutes:
         await self.node.unexpose(name)
         return Answer.of_json({"name": name})
 
+
+async def encode_in_turns(snapshot: Snapshot) -> bytes:
+    """As ``json.dumps``, letting the node's other tasks run every :data:`ROWS_PER_TURN` rows."""
+    tables = []
+    for name, table in snapshot.items():
+        encoded = await _encode_rows(table) if isinstance(table, list) else _encode(table)
+        tables.append(f"{_encode(name)}:{encoded}")
+    return f"{{{','.join(tables)}}}\n".encode()
+
+
+async def _encode_rows(rows: list[Any]) -> str:
+    turns = []
+    for start in range(0, len(rows), ROWS_PER_TURN):
+        await trio.lowlevel.checkpoint()
+        turns.append(_encode(rows[start : start + ROWS_PER_TURN])[1:-1])
+    return f"[{','.join(turns)}]"
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _READERS: Mapping[str, Callable[[object], object]] = {
     "name": values.read_name,

@@ -25,7 +25,7 @@ from fabric.net.asgi_answers import Answer, LiveAnswer
 from fabric.net.unix import Credentials
 from fabric.runtime.admin import serve_admin
 from fabric.runtime.admin_access import Access, access_of
-from fabric.runtime.admin_routes import NodeRoutes
+from fabric.runtime.admin_routes import ROWS_PER_TURN, NodeRoutes, encode_in_turns
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 
@@ -132,6 +132,23 @@ def a_config(folder, **admin):
 async def test_the_snapshot_is_the_nodes_own(tmp_path):
     async with administered(tmp_path, FakeNode()) as caller:
         assert await caller.call("GET", "/v1/snapshot") == (200, SNAPSHOT)
+
+
+async def test_a_large_snapshot_lets_others_run_while_it_is_encoded():
+    large = SNAPSHOT | {"channels": [{"id": f"{number}"} for number in range(10 * ROWS_PER_TURN)]}
+    turns = 0
+
+    async def run_beside():
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_beside)
+        assert json.loads(await encode_in_turns(large)) == large
+        nursery.cancel_scope.cancel()
+    assert turns >= 9
 
 
 async def test_metrics_are_in_prometheus_text_format(tmp_path):
