@@ -25,7 +25,7 @@ KEEPALIVE_S = 15.0
 """A comment goes to silent subscribers that often, so that both ends notice a dead one."""
 
 ROWS_PER_TURN = 500
-"""Rows of a snapshot encoded at a time: 2 ms. All 20,000 channels at once would be 100 ms, in which
+"""Rows of a snapshot encoded at a time: 2 ms. 20,000 channels at once would be 100 ms, in which
 no byte of any of them moves."""
 
 
