@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -70,7 +70,7 @@ class AdminClient:
         return await self._call("DELETE", f"/v1/services/{service}")
 
     @asynccontextmanager
-    async def open_forward(self, listen: str, service: str) -> AsyncIterator[AsyncIterator[Json]]:
+    async def open_forward(self, listen: str, service: str) -> AsyncIterator[Documents]:
         """Have the node listen at *listen* for as long as the block runs; yield its report lines.
 
         The first line is ``{"listening": ...}``, then one comes per connection; waiting for the
@@ -80,8 +80,7 @@ class AdminClient:
         async with self._exchange("POST", "/v1/forwards", body) as answer:
             if answer.refused:
                 raise _refusal(answer.status, await answer.whole())
-            async with aclosing(_documents(answer)) as lines:
-                yield lines
+            yield Documents(answer)
 
     async def _call(self, method: str, path: str, body: Json | None = None) -> Json:
         async with self._exchange(method, path, body) as answer:
@@ -118,11 +117,21 @@ class AdminClient:
         )
 
 
-async def _documents(answer: Answer) -> AsyncGenerator[Json, None]:
-    async with aclosing(answer.lines()) as lines:
-        async for line in lines:
+@frozen
+class Documents:
+    """An answer of one JSON object per line, each as it comes; blank lines keep it alive."""
+
+    _answer: Answer
+
+    def __aiter__(self) -> Documents:
+        return self
+
+    async def __anext__(self) -> Json:
+        while (line := await self._answer.line()) is not None:
             if line.strip():
-                yield json.loads(line)
+                document: Json = json.loads(line)
+                return document
+        raise StopAsyncIteration
 
 
 def _refusal(status: int, data: bytes) -> AdminRefusedError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
 
+from cli.client import Documents
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
 from cli.local import EXPOSING_NODE, FORWARDING_NODE, existing_fabric
@@ -96,7 +96,7 @@ async def forward(what: str, /, *, node: Node = FORWARDING_NODE, json: bool = Fa
     return Exit.NO  # the node ended it: it stopped, and not at our wish
 
 
-async def _tell(lines: AsyncIterator[Json], target: str, *, json: bool) -> None:
+async def _tell(lines: Documents, target: str, *, json: bool) -> None:
     async for line in lines:
         if json:
             print(jsonlib.dumps(line), flush=True)

@@ -45,14 +45,15 @@ async def run_node(config: NodeConfig, read_again: Callable[[], NodeConfig]) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(steering.obey, signals, nursery.cancel_scope)
             roles = {**roles_of(config), ADMIN: _serve_admin}
-            async with open_node(config, roles=roles) as node:
+            async with open_node(config, roles=roles) as node, trio.open_nursery() as beside:
                 steering.node = node
-                nursery.start_soon(offer_declared, node, node.roles["egress"])
+                beside.start_soon(offer_declared, node, node.roles["egress"])
                 notifier.ready(f"{node.name}: ready")
-                nursery.start_soon(notifier.feed_watchdog, partial(_is_progressing, node))
+                beside.start_soon(notifier.feed_watchdog, partial(_is_progressing, node))
                 await node.stopping.wait()
                 notifier.stopping()
                 await SteeredNode(node).drain()
+                beside.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
 
 
@@ -63,7 +64,7 @@ async def _serve_admin(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """The admin socket as a role; its further routes come from the services."""
-    await serve_admin(
+    await serve_admin(  # says when it has started
         SteeredNode(node),
         config,
         extra_routes=lambda: forward.admin_routes(node),

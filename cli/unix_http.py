@@ -8,7 +8,7 @@ httpx2 then leaves its chain of generators to the garbage collector.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Answer:
     _stream: trio.abc.ReceiveStream
     _http: h11.Connection
     _finished: bool = field(default=False, init=False)
+    _held: bytearray = field(factory=bytearray, init=False)
+    """Of a body that is read by lines, what came after the last."""
 
     @property
     def refused(self) -> bool:
@@ -54,15 +56,18 @@ class Answer:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def lines(self) -> AsyncGenerator[bytes, None]:
-        """Each line as it comes, for as long as the other end goes on."""
-        rest = b""
-        while piece := await self._piece():
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                yield line
-        if rest:
-            yield rest
+    async def line(self) -> bytes | None:
+        """The next line, without its end, once it has come; None after the last."""
+        while (end := self._held.find(b"\n")) < 0:
+            piece = await self._piece()
+            if not piece:
+                last = bytes(self._held)
+                self._held.clear()
+                return last or None
+            self._held += piece
+        line = bytes(self._held[:end])
+        del self._held[: end + 1]
+        return line
 
     async def _piece(self) -> bytes:
         """The next piece of the body; empty at its end."""

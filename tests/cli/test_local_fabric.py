@@ -181,7 +181,7 @@ def test_sighup_changes_listeners_and_keeps_the_old_ones_when_the_file_is_bad(ru
     try:
         path.write_text(good.replace('service = "demo"', 'service = "nope"'))
         os.kill(pid, signal.SIGHUP)
-        _until(lambda: "config.refused" in {line["event"] for line in running.log("edge-1")})
+        _until(lambda: "config.refused" in _events(running.log("edge-1")))
         assert running.get()
         with socket.create_server(("127.0.0.1", 0)) as server:
             other = server.getsockname()[1]
@@ -205,9 +205,10 @@ def test_a_node_that_is_stopped_finishes_what_is_open(running):
 
 def test_a_second_signal_does_not_wait(running):
     process = recorded(running.local.folder("edge-1"))
+    earlier = len(running.log("edge-1"))
     with _slow_download(running) as finished:
         os.kill(process.pid, signal.SIGTERM)
-        _until(lambda: "node.draining" in {line["event"] for line in running.log("edge-1")})
+        _until(lambda: "node.draining" in _events(running.log("edge-1")[earlier:]))
         began = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)
         _until(lambda: not process.alive)
@@ -304,6 +305,10 @@ def _forwarded(fabric, service, node):
     with fabric.running("-m", "cli.fabricctl", "forward", what, "--node", node, "--json") as one:
         listening = json.loads(one.stdout.readline())["listening"]
         yield int(listening.rpartition(":")[2]), one.stdout
+
+
+def _events(lines):
+    return {line["event"] for line in lines}
 
 
 def _refuses(port):
