@@ -82,6 +82,10 @@ MAX_ACK_DELAY = 0.025
 IDLE_REASON = "Idle timeout"
 """The core's words for it. A stateless reset is the other end without a close, without words."""
 
+MAX_CRYPTO = 16 * 1024
+"""Handshake bytes per epoch: a Hello takes 2 KiB, an acceptor's flight 1."""
+
+CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
 DECODE_ERROR = 0x132
 
@@ -148,9 +152,18 @@ class _Bridge(QuicTlsBridge):
         push_quic_transport_parameters(buffer, parameters)
         return buffer.data
 
-    def receive_crypto(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+    def receive_crypto(
+        self,
+        epoch: tls.Epoch,
+        data: bytes,
+        offset: int | None = None,
+        *,
+        version: int | None = None,
+    ) -> None:
+        if (offset or 0) + len(data) > MAX_CRYPTO:  # TLS would keep what a stranger announces
+            raise QuicTlsBridgeError(CRYPTO_BUFFER_EXCEEDED, "too long a handshake message")
         try:
-            super().receive_crypto(*args, **options)
+            super().receive_crypto(epoch, data, offset, version=version)
         except QuicTlsBridgeError:
             raise
         except Exception as exc:  # the parser raises what it likes; the peer gets one answer

@@ -28,7 +28,7 @@ from fabric.trio_quic.credit import SHORT_PATH, GrantReader, encode_grant
 from fabric.trio_quic.errors import ConnectionClosed
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.stream import Stream
-from fabric.trio_quic.stream_ids import PeerStreams
+from fabric.trio_quic.stream_ids import PeerStreams, is_further
 from fabric.trio_quic.timers import Entry
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ STRANGER_UNIDIRECTIONAL = 2
 """A stranger may open the credit stream and one more."""
 
 PACKET_OVERHEAD = 4 * 1024
-"""What headers, acknowledgements and a resent Hello may add to a stranger's payload."""
+"""What headers, acknowledgements and a resent Hello may add to a stranger's payload. It is also
+all that can hide in the engine: data out of order, and streams without data, 1 kB for 5 bytes."""
 
 
 class Connection:
@@ -349,9 +350,9 @@ class Connection:
         return min(engine, self._deadline)
 
     def on_timer(self, now: float) -> None:
-        if now >= self._deadline:
-            self._on_deadline(now)
         self.engine.on_timer(now)
+        if now >= self._deadline:  # last: told to close, the engine must speak before time moves
+            self._on_deadline(now)
         if now >= self._latest_probe:
             self._probed_at = now
             self.engine.kick()
@@ -482,8 +483,12 @@ class Connection:
 
     def _is_new(self, stream_id: int) -> bool:
         """Whether the peer opens this stream just now; asked again, it is new no more."""
-        is_peers = (stream_id & ACCEPTOR != 0) == self.is_dialler
-        return is_peers and self.closed is None and self._peer_streams.first_sight(stream_id)
+        if (stream_id & ACCEPTOR != 0) != self.is_dialler or self.closed is not None:
+            return False
+        if not self.admitted and self.limits.stranger_bytes and is_further(stream_id):
+            self.close(codes.STRANGER_BUDGET, "a second stream before Hello")
+            return False
+        return self._peer_streams.first_sight(stream_id)
 
     def _known(self, stream_id: int) -> Stream | None:
         """Find a stream; the peer may begin one by its end, a reset or a stop before any data.
@@ -499,13 +504,6 @@ class Connection:
     def _arrived(self, stream_id: int, data: bytes, fin: bool) -> None:
         if stream_id & UNIDIRECTIONAL:
             self._arrived_one_way(stream_id, data, fin)
-            return
-        if (
-            not self.admitted
-            and self.limits.stranger_bytes
-            and self._peer_streams.bidirectional > 1
-        ):
-            self.close(codes.STRANGER_BUDGET, "a second stream before Hello")
             return
         stream = Stream(self, stream_id)
         if len(self._accepted) >= self.limits.accept_backlog:
@@ -563,9 +561,13 @@ class Connection:
     def _charge_stranger(self, size: int) -> None:
         # Not before TLS is complete: there resent first flights add up, and nothing is kept.
         self._stranger_bytes += size
-        allowed = self.limits.stranger_bytes
-        if allowed and self._stranger_bytes > allowed + PACKET_OVERHEAD:
+        if not self.limits.stranger_bytes:
+            return
+        carried = sum(stream.received for stream in self.streams.values())
+        if carried > self.limits.stranger_bytes:
             self.close(codes.STRANGER_BUDGET, "too many bytes before Hello")
+        elif self._stranger_bytes - carried > PACKET_OVERHEAD:
+            self.close(codes.STRANGER_BUDGET, "too many bytes of no use before Hello")
 
     def _count_sent(self, datagrams: list[bytes]) -> None:
         size = sum(map(len, datagrams))

@@ -301,6 +301,11 @@ class Stream(trio.abc.HalfCloseableStream):
         self.reset(code)
 
     @property
+    def received(self) -> int:
+        """Bytes that came in order, read or not."""
+        return self._received
+
+    @property
     def unread(self) -> int:
         """Bytes received that nobody has taken."""
         return self._received - self._consumed

@@ -8,6 +8,7 @@ which below it have not come yet: ids may arrive in any order.
 from __future__ import annotations
 
 _STEP = 4
+_ONE_WAY = 2
 
 
 class PeerStreams:
@@ -18,12 +19,6 @@ class PeerStreams:
     def __init__(self) -> None:
         self._highest: dict[int, int] = {}
         self._skipped: set[int] = set()
-
-    @property
-    def bidirectional(self) -> int:
-        """How many bidirectional streams the peer has opened, those skipped included."""
-        highest = max(self._highest.get(0, -_STEP), self._highest.get(1, -_STEP))
-        return highest // _STEP + 1
 
     def first_sight(self, stream_id: int) -> bool:
         """Note *stream_id*; return whether it was never seen before."""
@@ -37,3 +32,8 @@ class PeerStreams:
             self._skipped.discard(stream_id)
             return True
         return False
+
+
+def is_further(stream_id: int) -> bool:
+    """Return whether this is a bidirectional stream that is not its opener's first."""
+    return stream_id >= _STEP and not stream_id & _ONE_WAY
