@@ -449,8 +449,15 @@ class Connection:
     # -- inside --
     @property
     def _is_muted(self) -> bool:
-        """Whether nothing may go out: the engine's timers would be due again at once."""
-        return self.allowance is not None and self.allowance < self.limits.max_datagram_bytes
+        """Whether nothing may go out: the engine's timers would be due again at once.
+
+        Once closed only its last one is left, which must fire.
+        """
+        return (
+            self.allowance is not None
+            and self.allowance < self.limits.max_datagram_bytes
+            and self.closed is None
+        )
 
     def _check_open(self) -> None:
         if self.closed is not None:
