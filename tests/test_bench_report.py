@@ -9,6 +9,7 @@ from tests.bench import catalogue
 from tests.bench.contender import Contender, take_turns
 from tests.bench.load import latencies
 from tests.bench.processes import DidNotStart
+from tests.bench.prototype import Run
 from tests.bench.report import (
     ALLOWED,
     OURS,
@@ -194,3 +195,11 @@ def test_a_wrong_option_is_a_usage_error(arguments, capsys):
 def test_a_path_that_answered_nothing_has_no_latency_rather_than_none():
     assert latencies([]) == {}
     assert latencies([3e-6, 1e-6, 2e-6]) == {"p50_us": 2.0, "p99_us": 3.0}
+
+
+def test_the_prototype_is_given_work_for_the_seconds_and_its_print_is_read(tmp_path):
+    run = Run("quic.bulk_1452", "bulk.py 1452 {}", 500, r"([\d.]+) MB/s")
+    assert run.command(tmp_path, 0.5)[1:] == [f"{tmp_path}/bulk.py", "1452", "250"]
+    assert run.read("qh3 size 1452: 635.1 MB/s  sendmsg 9\n") == 635.1
+    with pytest.raises(ValueError, match="printed no figure: Traceback"):
+        run.read("Traceback")

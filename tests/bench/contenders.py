@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tests.bench import own_nodes, quic, rest, tcp
+from tests.bench import own_nodes, prototype, quic, rest, tcp
 from tests.bench.contender import Contender
 from tests.bench.report import OURS
 from tests.bench.rivals import RIVALS, Rival
@@ -14,9 +14,11 @@ AT_1200 = frozenset({"ingress.up_1_1200"})
 OF_OURS_ALONE = frozenset({"ingress.share_of_quic"})
 
 
-def everyone(prototype: str | None) -> list[Contender]:
-    rivals = [rival_path(rival) for rival in RIVALS]
-    return [*quic.contenders(prototype), *own_paths(), *rivals, *rest.contenders()]
+def everyone(prototype_folder: str | None) -> list[Contender]:
+    drivers = quic.contenders()
+    if prototype_folder:
+        drivers.append(prototype.contender(prototype_folder))
+    return [*drivers, *own_paths(), *map(rival_path, RIVALS), *rest.contenders()]
 
 
 def notes(everyone: Sequence[Contender]) -> dict[str, str]:

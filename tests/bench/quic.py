@@ -1,15 +1,13 @@
-"""`quic.*`: our driver, aioquic and, where it is given, the prototype, each in two processes."""
+"""`quic.*`: our driver and aioquic, each in two processes of its own."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from functools import partial
-from pathlib import Path
 
-from tests.bench.catalogue import AIOQUIC, NONE_STALLED, OWN_QUIC, PROTOTYPE
+from tests.bench.catalogue import AIOQUIC, NONE_STALLED, OWN_QUIC
 from tests.bench.contender import Contender
 from tests.bench.processes import Room, Word
 from tests.bench.report import OURS, Reading
@@ -31,24 +29,13 @@ OWN_TASKS = TASKS | {
 """A task of a program and its datagram size, and the figures that it yields."""
 
 
-def contenders(prototype: str | None) -> list[Contender]:
-    found = [
-        Contender(OURS, _all(OWN_TASKS), partial(measure, OURS, "quic_fabric", OWN_TASKS)),
-        Contender(
-            AIOQUIC, _all(TASKS), partial(measure, AIOQUIC, "quic_aioquic", TASKS), aioquic_needs
-        ),
+def contenders() -> list[Contender]:
+    ours = partial(measure, OURS, "quic_fabric", OWN_TASKS)
+    theirs = partial(measure, AIOQUIC, "quic_aioquic", TASKS)
+    return [
+        Contender(OURS, _all(OWN_TASKS), ours),
+        Contender(AIOQUIC, _all(TASKS), theirs, aioquic_needs),
     ]
-    if prototype:
-        folder = Path(prototype).absolute()
-        found.append(
-            Contender(
-                PROTOTYPE,
-                frozenset().union(*RUNS),
-                partial(measure_prototype, folder),
-                lambda: "" if (folder / "bulk.py").exists() else f"no bulk.py in {folder}",
-            )
-        )
-    return found
 
 
 def own_bulk() -> Contender:
@@ -89,53 +76,3 @@ def run_task(program: str, task: str, seconds: float) -> dict[str, float]:
         told = room.output(*call, *words, within=4 * seconds + WITHIN)
         figures: dict[str, float] = json.loads(told)
         return figures
-
-
-# ---- the prototype ----
-Command = Callable[[float], list[str]]
-
-RUNS: dict[frozenset[str], tuple[Command, str, dict[str, str]]] = {
-    frozenset({"quic.bulk_1452"}): (
-        lambda seconds: ["bulk.py", "1452", "1", "1", str(round(500 * seconds))],
-        r"([\d.]+) MB/s",
-        {},
-    ),
-    frozenset({"quic.bulk_1200"}): (
-        lambda seconds: ["bulk.py", "1200", "1", "1", str(round(400 * seconds))],
-        r"([\d.]+) MB/s",
-        {},
-    ),
-    frozenset({"quic.requests_1"}): (
-        lambda seconds: ["rr.py", str(round(4000 * seconds)), "1"],
-        r"(\d+)/s p50",
-        {},
-    ),
-    frozenset({"quic.requests_32"}): (
-        lambda seconds: ["rr.py", str(round(12000 * seconds)), "32"],
-        r"(\d+)/s p50",
-        {"DELAY": "auto"},  # its pump sends for tasks that were woken together
-    ),
-    frozenset({"quic.handshakes_16"}): (
-        lambda seconds: ["hs.py", str(round(1000 * seconds)), "16"],
-        r"(\d+)/s p50",
-        {},
-    ),
-}
-"""Its programs count work, not time: the numbers take about the seconds on two cores."""
-
-
-def measure_prototype(folder: Path, wanted: Set[str], seconds: float) -> Iterator[Reading]:
-    """Reads what its programs print; its handshakes are mutual TLS, without a Hello."""
-    for figures, (command, pattern, env) in RUNS.items():
-        for figure in wanted & figures:
-            script, *words = command(seconds)
-            with Room() as room:
-                told = room.output(
-                    *(sys.executable, str(folder / script), *words),
-                    within=8 * seconds + WITHIN,
-                    env=env,
-                )
-            found = re.search(pattern, told)
-            if found is None:
-                raise ValueError(f"{script} printed no figure: {told.strip()[-200:]}")
-            yield Reading(PROTOTYPE, figure, float(found[1]))

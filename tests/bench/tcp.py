@@ -73,8 +73,8 @@ class LoadedPath:
     def finish(self, running: psutil.Popen, seconds: float) -> Result:
         """Raises DidNotFinish for a path that broke, so that half a figure is never taken."""
         result: Result = json.loads(self._room.result_of(running, within=seconds + 20))
-        if result.get("failed") or not result:
-            raise DidNotFinish(f"{result.get('failed', 'all'):.0f} exchanges failed")
+        if not result or result.get("failed"):
+            raise DidNotFinish(f"{result.get('failed', 'all')} exchanges failed")
         return result
 
     def run(self, kind: str, streams: int, seconds: float) -> Result:
@@ -92,17 +92,25 @@ class LoadedPath:
 
 
 def measure(who: str, start: Start, wanted: Set[str], seconds: float) -> Iterator[Reading]:
-    """Starts the path, passes each load that a wanted figure needs, and ends it."""
-    port = free_port()
+    """Starts the path, passes each load that a wanted figure needs, and ends it.
+
+    A load that breaks voids its own figures; DidNotFinish tells of it once the others are taken.
+    """
+    port, broken = free_port(), []
     with Room() as room, Room() as load_room:
         path = LoadedPath(load_room, start(room, port), port)
         path.check()
-        for load in LOADS:
-            if figures := wanted & load.serves:
-                for figure, value in _figures_of(load, path, room, seconds).items():
-                    if figure in figures:
-                        yield Reading(who, figure, value)
-                settle(room)
+        for load in (load for load in LOADS if wanted & load.serves):
+            try:
+                figures = _figures_of(load, path, room, seconds)
+            except DidNotFinish as fault:
+                broken.append(f"{load.kind} with {load.streams}: {fault}")
+                continue
+            for figure in wanted & figures.keys():
+                yield Reading(who, figure, figures[figure])
+            settle(room)
+    if broken:
+        raise DidNotFinish("\n".join(broken))
 
 
 def settle(room: Room) -> None:
