@@ -41,7 +41,6 @@ class Rival:
     start: Start
     programs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
-    remedy: str = ""
     note: str = ""
     needs: Callable[[], str] = field(default=str)
     """Says what else is missing; empty for nothing."""
@@ -50,8 +49,7 @@ class Rival:
         """Why it cannot be measured here and the line that changes this; empty where it can."""
         absent = [program for program in self.programs if not shutil.which(program)]
         if absent:
-            remedy = self.remedy or f"apt-get install {' '.join(self.packages)}"
-            return f"{', '.join(absent)} not found; {remedy}"
+            return f"{', '.join(absent)} not found; apt-get install {' '.join(self.packages)}"
         return self.needs()
 
 
