@@ -23,7 +23,6 @@ import trio
 from fabric import __version__
 from fabric.codes import Code
 from fabric.config import NodeConfig, PeerConfig, ServiceConfig, load_config
-from fabric.core.access import Subject
 from fabric.core.admission import Myself
 from fabric.core.backoff import Backoff
 from fabric.core.frames import Bye, Draining
@@ -39,6 +38,8 @@ from fabric.runtime.channels import Channel, Channels
 from fabric.runtime.events import EventBus
 from fabric.runtime.exposures import Exposures
 from fabric.runtime.inbound import InboundChannel
+from fabric.runtime.links import AnyLink
+from fabric.runtime.local import LocalLink
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.opening import Opener
 from fabric.runtime.peers import PLANE, Peers
@@ -115,6 +116,7 @@ async def open_node(
             partial(node.peers.run, node.endpoint),
             Backoff(node.rng, floor=0.2, ceiling=5.0),
         )
+        nursery.start_soon(node.accepter.accept_channels, node.local)
         with trio.move_on_after(SETTLE_WITHIN):
             await node.peers.wait_settled()
         for name, role in (roles or {}).items():
@@ -164,8 +166,12 @@ class Node:
         self.exposures.load()
         self.book = OfferBook(
             declared=self.services.terms,
-            expected={NodeName(peer.name): peer.offers for peer in others},
+            expected={
+                self.me.name: self.services.offerings.keys(),
+                **{NodeName(peer.name): peer.offers for peer in others},
+            },
         )
+        self.local = LocalLink(_itself(config, key))
         self.channels = Channels(self.metrics, self.events)
         self.accepter = Accepter(
             me=config.name,
@@ -186,11 +192,11 @@ class Node:
             accept_channels=self.accepter.accept_channels,
         )
         self.opener = Opener(
-            me=_subject(config),
+            me=self.local.member.subject,
             book=self.book,
             channels=self.channels,
             refusals=self.refusals,
-            standing_links=self.peers.standing_links,
+            links=self.links,
         )
 
     @property
@@ -202,6 +208,10 @@ class Node:
         return self.me.node_id
 
     # -- channels --
+    def links(self) -> list[AnyLink]:
+        """Return where channels can be opened: the connected peers, and this node itself."""
+        return [self.local, *self.peers.standing_links()]
+
     def open_channel(
         self, service: str, *, client: str | None = None, deadline: float = 5.0
     ) -> AbstractAsyncContextManager[Channel]:
@@ -340,9 +350,13 @@ def _listed(peer: PeerConfig) -> tuple[Member, Address | None]:
     return member, (peer.address.host, peer.address.port) if peer.address else None
 
 
-def _subject(config: NodeConfig) -> Subject:
-    return Subject(
-        name=NodeName(config.name), area=config.area, roles=config.roles, labels=config.labels
+def _itself(config: NodeConfig, key: NodeKey) -> Member:
+    return Member(
+        name=NodeName(config.name),
+        key=key.public,
+        area=config.area,
+        roles=config.roles,
+        labels=config.labels,
     )
 
 

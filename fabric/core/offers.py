@@ -8,6 +8,7 @@ configuration has no terms for the service it goes by those that the offering no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from attrs import define, field, frozen
 
@@ -82,8 +83,9 @@ class OfferBook:
 
     declared: Mapping[str, Terms]
     """What this node's operator says, and may change; it goes before what a peer tells."""
-    expected: Mapping[NodeName, frozenset[str]]
-    """Services that the configuration says a peer offers, told or not."""
+    expected: Mapping[NodeName, AbstractSet[str]]
+    """Services that the configuration says a peer offers, told or not; and what this node
+    itself serves, which may change."""
     _told: dict[NodeName, dict[str, Terms]] = field(init=False, factory=dict)
 
     def hear(self, peer: NodeName, frame: Offers) -> None:
@@ -96,7 +98,7 @@ class OfferBook:
 
     def offered_by(self, peer: NodeName) -> frozenset[str]:
         """Return the services of *peer*, told or expected."""
-        return self.expected.get(peer, frozenset()) | self._told.get(peer, {}).keys()
+        return frozenset().union(self.expected.get(peer, ()), self._told.get(peer, ()))
 
     def instances(self, service: str) -> list[NodeName]:
         """Return who offers *service*, connected or not, sorted by name."""

@@ -23,11 +23,12 @@ from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
 from fabric.runtime.admission import next_frame
 from fabric.runtime.channels import Channels
 from fabric.runtime.inbound import InboundChannel, send_refusal
-from fabric.runtime.links import Link
+from fabric.runtime.links import AnyLink
+from fabric.runtime.local import AnyStream
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.services import Offering, Services, terms_of
 from fabric.runtime.supervise import leaves
-from fabric.trio_quic import ConnectionClosed, QuicError, Stream
+from fabric.trio_quic import ConnectionClosed, QuicError
 
 OPEN_WITHIN: Final = 5.0
 """Seconds for the rest of an ``Open`` whose beginning came alone."""
@@ -46,7 +47,7 @@ class Accepter:
     channels: Channels
     refusals: RefusalLog
 
-    async def accept_channels(self, link: Link) -> None:
+    async def accept_channels(self, link: AnyLink) -> None:
         """Take channels on *link* until its connection is closed, by :exc:`ConnectionClosed`."""
         partial = trio.CapacityLimiter(MOST_PARTIAL)
         async with trio.open_nursery() as nursery:
@@ -72,7 +73,7 @@ class Accepter:
                     stream.abort(Code.BUSY)
 
     async def _read_rest(
-        self, reader: FrameReader, stream: Stream, link: Link, partial: trio.CapacityLimiter
+        self, reader: FrameReader, stream: AnyStream, link: AnyLink, partial: trio.CapacityLimiter
     ) -> None:
         try:
             async with partial:
@@ -87,7 +88,7 @@ class Accepter:
         else:
             self._judge(frame, reader, stream, link)
 
-    def _judge(self, frame: Frame, reader: FrameReader, stream: Stream, link: Link) -> None:
+    def _judge(self, frame: Frame, reader: FrameReader, stream: AnyStream, link: AnyLink) -> None:
         """Give the channel to its service's handler, or say why not. Never waits."""
         if not isinstance(frame, Open):
             what = f"{type(frame).__name__} at the start of a channel"
@@ -100,7 +101,7 @@ class Accepter:
         else:
             self._begin(frame, stream, link, self.services.offerings[frame.service])
 
-    def _objection(self, ask: Open, link: Link) -> Code | None:
+    def _objection(self, ask: Open, link: AnyLink) -> Code | None:
         if self.services.is_draining:
             return Code.DRAINING
         offering = self.services.offerings.get(ask.service)
@@ -112,19 +113,19 @@ class Accepter:
         return Code.SERVICE_FULL if offering.is_full() else None
 
     # -- no --
-    def _reject(self, stream: Stream, link: Link, error: RemoteProtocolError) -> None:
+    def _reject(self, stream: AnyStream, link: AnyLink, error: RemoteProtocolError) -> None:
         """Refuse a channel that never said which it is."""
         send_refusal(stream, error.code, error.detail, hop=self.me, channel_id="")
         self._log(link, error.code, error.detail, service="", channel="", client=None)
 
-    def _refuse(self, ask: Open, stream: Stream, link: Link, code: Code) -> None:
+    def _refuse(self, ask: Open, stream: AnyStream, link: AnyLink, code: Code) -> None:
         channel_id = ask.channel_id.hex()
         send_refusal(stream, code, "", hop=self.me, channel_id=channel_id)
         self._log(link, code, "", service=ask.service, channel=channel_id, client=ask.client)
 
     def _log(
         self,
-        link: Link,
+        link: AnyLink,
         code: Code,
         detail: str,
         *,
@@ -146,7 +147,7 @@ class Accepter:
         )
 
     # -- yes --
-    def _begin(self, ask: Open, stream: Stream, link: Link, offering: Offering) -> None:
+    def _begin(self, ask: Open, stream: AnyStream, link: AnyLink, offering: Offering) -> None:
         offering.channels += 1
         link.channel_began()
         channel = InboundChannel(
@@ -163,7 +164,7 @@ class Accepter:
         offering.nursery.start_soon(self._carry, channel, offering, link, answer_by)
 
     async def _carry(
-        self, channel: InboundChannel, offering: Offering, link: Link, answer_by: float
+        self, channel: InboundChannel, offering: Offering, link: AnyLink, answer_by: float
     ) -> None:
         """One channel's whole life on this side."""
         try:

@@ -16,6 +16,7 @@ from fabric.core.frames import CHALLENGE_KIND, Frame, Refused
 from fabric.errors import RefusedError, RemoteProtocolError
 from fabric.runtime.closing import aclose, code_of_close
 from fabric.runtime.inbound import printable
+from fabric.runtime.local import AnyStream
 from fabric.trio_quic import Connection, ConnectionClosed, QuicError, Stream
 
 HELLO_WITHIN: Final = 4.5
@@ -108,7 +109,7 @@ async def _challenge(connection: Connection) -> Frame:
     return challenge
 
 
-async def next_frame(stream: Stream, reader: FrameReader) -> Frame:
+async def next_frame(stream: AnyStream, reader: FrameReader) -> Frame:
     """Read until *reader* has a whole frame. An end of the stream before that is malformed."""
     while (frame := reader.next_frame()) is None:
         data = await stream.receive_some()

@@ -309,5 +309,5 @@ def _log_ended(info: ChannelInfo) -> None:
         sent_bytes=info.sent_bytes,
         received_bytes=info.received_bytes,
         age_s=info.age_s,
-        code=info.code,
+        code=info.code.label if info.code is not None else None,
     )

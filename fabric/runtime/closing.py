@@ -11,6 +11,7 @@ ENDS_CHANNELS: Final = frozenset(
     {
         Code.DRAIN_TIMEOUT,
         Code.DUPLICATE,
+        Code.FORGOTTEN,
         Code.IDLE_TIMEOUT,
         Code.PEER_SILENT,
         Code.REPLACED,

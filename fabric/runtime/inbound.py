@@ -13,7 +13,8 @@ from fabric.core.codec import encode
 from fabric.core.frames import Accepted, Refused
 from fabric.errors import ChannelBroken, LocalProtocolError
 from fabric.runtime.channels import Channel
-from fabric.trio_quic import QuicError, Stream
+from fabric.runtime.local import AnyStream
+from fabric.trio_quic import QuicError
 
 
 class InboundChannel(Channel):
@@ -21,7 +22,7 @@ class InboundChannel(Channel):
 
     __slots__ = ("_load", "_me", "answer_by")
 
-    _stream: Stream
+    _stream: AnyStream
 
     def __init__(self, *args: Any, me: str, load: int, **facts: Any) -> None:  # noqa: ANN401
         """*me*: this node's name; *load*: channels of the service open here, this one included."""
@@ -75,7 +76,7 @@ class InboundChannel(Channel):
             self.answer_by = None
 
 
-def send_refusal(stream: Stream, code: Code, detail: str, *, hop: str, channel_id: str) -> None:
+def send_refusal(stream: AnyStream, code: Code, detail: str, *, hop: str, channel_id: str) -> None:
     """Say no on a channel's stream: the frame, FIN, and STOP_SENDING with the code.
 
     Never blocks; nothing if the other end has gone.

@@ -18,7 +18,7 @@ it, its channels run out, and the lower node id closes it. The higher one waits 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import trio
 from attrs import define, field
@@ -33,6 +33,7 @@ from fabric.core.standing import Claim
 from fabric.errors import RemoteProtocolError
 from fabric.runtime.admission import Control
 from fabric.runtime.closing import aclose, close
+from fabric.runtime.local import LocalLink
 from fabric.runtime.services import Services
 from fabric.runtime.supervise import leaves
 from fabric.trio_quic import Connection, ConnectionClosed, QuicError
@@ -212,3 +213,7 @@ class Link:
         while self.channels:
             self._drained = trio.Event()
             await self._drained.wait()
+
+
+AnyLink: TypeAlias = Link | LocalLink
+"""What channels are opened and accepted on: a peer, or this node itself."""

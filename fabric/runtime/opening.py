@@ -25,9 +25,10 @@ from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
 from fabric.runtime.admission import next_frame
 from fabric.runtime.channels import Channel, Channels
 from fabric.runtime.closing import code_of
-from fabric.runtime.links import Link
+from fabric.runtime.links import AnyLink
+from fabric.runtime.local import AnyStream
 from fabric.runtime.refusals import RefusalLog
-from fabric.trio_quic import QuicError, Stream
+from fabric.trio_quic import QuicError
 
 
 @define(eq=False, kw_only=True)
@@ -38,7 +39,7 @@ class Opener:
     book: OfferBook
     channels: Channels
     refusals: RefusalLog
-    standing_links: Callable[[], Iterable[Link]]
+    links: Callable[[], Iterable[AnyLink]]
     is_draining: bool = field(init=False, default=False)
     loads: Loads = field(init=False, factory=Loads)
 
@@ -72,7 +73,7 @@ class Opener:
 
     async def _open(
         self, service: str, client: str | None, deadline: float
-    ) -> tuple[Link, Channel]:
+    ) -> tuple[AnyLink, Channel]:
         channel_id = os.urandom(CHANNEL_ID_BYTES)
         ask = _Ask(service, client, channel_id)
         try:
@@ -92,8 +93,8 @@ class Opener:
         if terms and (code := terms.objection(self.me, client=ask.client)):
             raise ask.refused(code)
 
-    async def _try_instances(self, ask: _Ask, until: float) -> tuple[Link, Channel]:
-        tried: set[Link] = set()
+    async def _try_instances(self, ask: _Ask, until: float) -> tuple[AnyLink, Channel]:
+        tried: set[AnyLink] = set()
         last: RefusedError | None = None
         while links := self._instances(ask, tried):
             remaining = until - trio.current_time()
@@ -109,11 +110,11 @@ class Opener:
                 last = refused
         raise last or self._nobody(ask)
 
-    def _instances(self, ask: _Ask, tried: set[Link]) -> list[Link]:
+    def _instances(self, ask: _Ask, tried: set[AnyLink]) -> list[AnyLink]:
         """Return the links to try, best first. Asked anew after each no: links come and go."""
         links = {
             link.member.name: link
-            for link in self.standing_links()
+            for link in self.links()
             if link not in tried
             and link.takes_channels
             and ask.service in self.book.offered_by(link.member.name)
@@ -127,7 +128,7 @@ class Opener:
         )
         return [links[name] for name in ranked(candidates)]
 
-    def _objection_at(self, ask: _Ask, link: Link) -> Code | None:
+    def _objection_at(self, ask: _Ask, link: AnyLink) -> Code | None:
         terms = self.book.terms(ask.service, link.member.name)
         return terms.objection(self.me, client=ask.client) if terms else None
 
@@ -135,12 +136,12 @@ class Opener:
         """Return why there was no instance to try: none there, or none that would let us in."""
         objections = [
             self._objection_at(ask, link)
-            for link in self.standing_links()
+            for link in self.links()
             if link.takes_channels and ask.service in self.book.offered_by(link.member.name)
         ]
         return ask.refused(next((code for code in objections if code), Code.NO_INSTANCE))
 
-    async def _attempt(self, ask: _Ask, link: Link, within: float) -> Channel:
+    async def _attempt(self, ask: _Ask, link: AnyLink, within: float) -> Channel:
         """Ask the instance at *link*; raise :exc:`RefusedError` for its no, or ours."""
         self.loads.began(link.member.name, ask.service)
         link.channel_began()
@@ -151,8 +152,8 @@ class Opener:
             self.loads.ended(link.member.name, ask.service)
             raise
 
-    async def _ask(self, ask: _Ask, link: Link, within: float) -> Channel:
-        stream: Stream | None = None
+    async def _ask(self, ask: _Ask, link: AnyLink, within: float) -> Channel:
+        stream: AnyStream | None = None
         hop = link.member.name
         try:
             with trio.move_on_after(within):
@@ -168,7 +169,9 @@ class Opener:
                 stream.abort(error.code if isinstance(error, RefusedError) else Code.CANCELLED)
             raise
 
-    async def _converse(self, ask: _Ask, stream: Stream, link: Link, within: float) -> Channel:
+    async def _converse(
+        self, ask: _Ask, stream: AnyStream, link: AnyLink, within: float
+    ) -> Channel:
         await stream.send_all(encode(ask.frame(within)))
         reader, hop = FrameReader(limit=MAX_OPEN), link.member.name
         match await next_frame(stream, reader):
@@ -181,7 +184,7 @@ class Opener:
                 what = f"{type(other).__name__} in answer to Open"
                 raise RemoteProtocolError(Code.UNEXPECTED_FRAME, what)
 
-    def _opened(self, ask: _Ask, stream: Stream, peer: str, early: bytes) -> Channel:
+    def _opened(self, ask: _Ask, stream: AnyStream, peer: str, early: bytes) -> Channel:
         channel = Channel(
             stream,
             self.channels,

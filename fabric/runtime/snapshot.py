@@ -49,9 +49,17 @@ def _whole(rate: float | None) -> int | None:
 
 def channel_row(info: ChannelInfo) -> Row:
     """Return one entry of ``channels``."""
+    # By hand: with 20,000 of them, a generic walk would hold up the node for half a second.
     return {
-        **attrs.asdict(info),
+        "id": info.id,
+        "service": info.service,
+        "direction": info.direction,
+        "peer": info.peer,
+        "client": info.client,
         "state": info.state.value,
+        "age_s": info.age_s,
+        "sent_bytes": info.sent_bytes,
+        "received_bytes": info.received_bytes,
         "code": info.code.label if info.code is not None else None,
     }
 

@@ -130,8 +130,8 @@ async def test_both_ends_log_one_line_under_one_id(autojump_clock, two, logged):
         key=lambda line: line["direction"],
         reverse=True,
     )
-    assert (out["direction"], out["peer"], out["code"]) == ("out", "away", Code.DONE)
-    assert (into["direction"], into["peer"], into["code"]) == ("in", "home", Code.DONE)
+    assert (out["direction"], out["peer"], out["code"]) == ("out", "away", "done")
+    assert (into["direction"], into["peer"], into["code"]) == ("in", "home", "done")
     assert out["sent_bytes"] == into["received_bytes"] == 5
     assert len(channel_id) == 32
     assert home.channel(channel_id)["code"] == "done"
@@ -168,7 +168,7 @@ async def test_a_reset_reaches_the_other_end_with_its_code(
         await trio.sleep(1)
 
     assert seen == [Code.QUOTA_EXCEEDED]
-    assert len(logged("channel.closed", code=Code.QUOTA_EXCEEDED)) == 2
+    assert len(logged("channel.closed", code="quota_exceeded")) == 2
     assert home.metrics.channels_reset.series["demo", Code.QUOTA_EXCEEDED] == 1
     assert away.metrics.channels_reset.series["demo", Code.QUOTA_EXCEEDED] == 1
 
@@ -752,3 +752,87 @@ async def test_an_exposed_service_is_declared_told_and_remembered(autojump_clock
                 await away.unexpose("web")
         async with fleet.open("away") as away:
             assert "web" not in away.services.configs
+
+
+# -- a node that opens what it offers itself --
+
+
+async def test_a_node_may_open_its_own_service(autojump_clock, fleet, nursery, logged):
+    async with fleet.open("away") as away:
+        await nursery.start(away.serve, "demo", echo)
+        payload = bytes(range(256)) * 4096
+        async with away.open_channel("demo") as channel, trio.open_nursery() as sending:
+            assert channel.peer == "away"
+            sending.start_soon(channel.send_all, payload)
+            got = b""
+            while len(got) < len(payload):
+                got += await channel.receive_some(50_000)
+            assert got == payload
+            await channel.send_eof()
+            assert await channel.receive_some() == b""
+        await trio.sleep(1)
+        assert len(logged("channel.closed", channel=channel.id, code="done")) == 2
+        assert away.snapshot()["services"][0]["instances"] == ["away"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_its_own_services_terms_hold_for_a_node_too(autojump_clock, fleet, nursery):
+    async with fleet.open("away", services=opened_at("away", "node:home")) as away:
+        await nursery.start(away.serve, "demo", echo)
+        assert (await refusal(away)).code is Code.NOT_PERMITTED
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("opener_breaks", [True, False])
+async def test_a_local_channel_breaks_with_its_code(autojump_clock, fleet, nursery, opener_breaks):
+    seen = []
+
+    async def handler(channel):
+        try:
+            await channel.receive_some()
+            if not opener_breaks:
+                channel.reset(Code.QUOTA_EXCEEDED)
+            await receive_all(channel)
+        except ChannelBroken as broken:
+            seen.append(broken.code)
+
+    async with fleet.open("away") as away:
+        await nursery.start(away.serve, "demo", handler)
+        with suppress(ChannelBroken):
+            async with away.open_channel("demo") as channel:
+                await channel.send_all(b"x")
+                if opener_breaks:
+                    await trio.sleep(1)
+                    channel.reset(Code.QUOTA_EXCEEDED)
+                else:
+                    try:
+                        await receive_all(channel)
+                    except ChannelBroken as broken:
+                        seen.append(broken.code)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert set(seen) == {Code.QUOTA_EXCEEDED}
+
+
+async def test_a_local_sender_waits_for_its_reader(autojump_clock, fleet, nursery):
+    async def sleep(channel):
+        await trio.sleep_forever()
+
+    async with fleet.open("away") as away:
+        await nursery.start(away.serve, "demo", sleep)
+        async with away.open_channel("demo") as channel:
+            with trio.move_on_after(10) as scope:
+                await channel.send_all(bytes(10 << 20))
+            assert scope.cancelled_caught
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_local_refusal_has_its_code_too(autojump_clock, fleet, nursery):
+    async def refuse(channel):
+        await channel.refuse(Code.BACKEND_SILENT)
+
+    async with fleet.open("away") as away:
+        serve = functools.partial(away.serve, "demo", refuse, auto_accept=False)
+        await nursery.start(serve)
+        assert (await refusal(away)).code is Code.BACKEND_SILENT
+        nursery.cancel_scope.cancel()
