@@ -344,10 +344,10 @@ class Connection:
 
     def next_timer(self) -> float:
         """Return when :meth:`on_timer` is due."""
+        if self._is_muted:  # else due at once and again, for what may not be sent
+            return min(self._latest_probe, self._deadline)
         engine = self.engine.next_timer(self._latest_probe)
-        if engine is None or self._is_muted:
-            return self._deadline
-        return min(engine, self._deadline)
+        return self._deadline if engine is None else min(engine, self._deadline)
 
     def on_timer(self, now: float) -> None:
         self.engine.on_timer(now)
@@ -449,10 +449,7 @@ class Connection:
     # -- inside --
     @property
     def _is_muted(self) -> bool:
-        """Whether nothing may go out: the engine's timers would be due again at once.
-
-        Once closed only its last one is left, which must fire.
-        """
+        """Whether nothing may go out. Once closed the engine's last timer counts, and fires."""
         return (
             self.allowance is not None
             and self.allowance < self.limits.max_datagram_bytes
