@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import trio
 from attrs import asdict
@@ -12,13 +13,14 @@ from rich.text import Text
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, NotReachedError
 from cli.local import LocalFabric, existing_fabric, fabric_here, only_one
-from cli.local_plan import BACKEND
+from cli.local_plan import BACKEND, OFFERING_NODE
 from cli.local_process import Process
 from cli.local_running import end_all, known_processes, running_processes
 from cli.local_trial import told
 from cli.local_up import Up, bring_up
 from cli.output import show
 from cli.tables import columns, state_word
+from cli.views import SHORT_ID
 
 
 async def up(*, port: int | None = None, json: bool = False) -> int:
@@ -46,22 +48,28 @@ async def up(*, port: int | None = None, json: bool = False) -> int:
 
 
 def _up_lines(result: Up) -> list[str]:
-    ready = [one.name for one in result.processes]
-    first = (
-        f"already running: {', '.join(ready)}"
-        if result.already_ran
-        else f"all {len(ready)} processes run in the background"
-    )
+    programs = Path(sys.executable).parent
+    if programs.is_relative_to(Path.cwd()):
+        programs = programs.relative_to(Path.cwd())
     return [
-        first,
+        _what_started(result),
         "",
         *told(result.journey),
         "",
         "Try next:",
         f"  curl -i {result.journey.url}",
-        "  .venv/bin/fabric-inspect usa-los-1",
-        "  .venv/bin/fabricctl forward 9000:demo     # then: curl http://127.0.0.1:9000/",
+        f"  {programs}/fabric-inspect {OFFERING_NODE}",
+        f"  {programs}/fabricctl channel {(result.journey.channel or 'ID')[:SHORT_ID]}",
     ]
+
+
+def _what_started(result: Up) -> str:
+    new = [one.name for one in result.processes if one.started]
+    old = [one.name for one in result.processes if not one.started]
+    if not old:
+        return f"all {len(new)} processes run in the background"
+    already = f"already running: {', '.join(old)}"
+    return f"started: {', '.join(new)}; {already}" if new else already
 
 
 async def down(*, json: bool = False) -> int:

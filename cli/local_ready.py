@@ -29,14 +29,14 @@ Tell: TypeAlias = Callable[[str], None]
 
 
 async def wait_ready(
-    fabric: LocalFabric, processes: Mapping[str, Process], tell: Tell
+    fabric: LocalFabric, processes: Mapping[str, Process], new: Collection[str], tell: Tell
 ) -> Mapping[str, float]:
-    """Return how many seconds each node took; one that already ran takes next to none.
+    """Return how many seconds each node took; of the *new* ones it is told as they are ready.
 
     Raises :exc:`CommandError`, with the end of its log, for a process that ended or a node that
     was not ready within :data:`READY_WITHIN`.
     """
-    starting = _Starting(fabric, processes, tell)
+    starting = _Starting(fabric, processes, new, tell)
     with trio.move_on_after(READY_WITHIN):
         await starting.run()
     if starting.ended:
@@ -60,6 +60,7 @@ def _failure(fabric: LocalFabric, name: str, what: str) -> CommandError:
 class _Starting:
     fabric: LocalFabric
     processes: Mapping[str, Process]
+    new: Collection[str]
     tell: Tell
     ready_after: dict[str, float] = field(factory=dict)
     ended: list[str] = field(factory=list)
@@ -90,7 +91,8 @@ class _Starting:
             await trio.sleep(POLL)
         took = round(trio.current_time() - began, 2)
         self.ready_after[name] = took
-        self.tell(f"{name:11} ready after {took:.1f} s")
+        if name in self.new:
+            self.tell(f"{name:11} ready after {took:.1f} s")
 
 
 async def _is_ready(admin: AdminClient, nodes: Collection[str]) -> bool:

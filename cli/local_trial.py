@@ -125,7 +125,7 @@ def told(journey: Journey) -> Sequence[str]:
         f"  client     {journey.client}",
         f"  | TCP      {journey.url.removeprefix('http://').rstrip('/')}",
         f"  {EDGE_NODE:10} listener of service {SERVICE}",
-        f"  | QUIC     {quic}, rtt {milliseconds(journey.rtt_ms)}, {channel}",
+        f"  | QUIC     {quic}, {channel}",
         f"  {OFFERING_NODE:10} offers {SERVICE}",
         f"  | TCP      {journey.backend}",
         "  backend    HTTP server",

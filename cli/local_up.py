@@ -64,7 +64,7 @@ async def bring_up(fabric: LocalFabric, *, port: int | None, tell: Tell) -> Up:
                 if name not in running:
                     started[name] = start(fabric.folder(name), arguments, fabric.log_file(name))
             everything = {**running, **started}
-            ready = await wait_ready(fabric, everything, tell)
+            ready = await wait_ready(fabric, everything, started, tell)
             journey = await travel(fabric, setup.ports)
         except BaseException:
             with trio.CancelScope(shield=True):  # ^C must not leave half a fabric behind

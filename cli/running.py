@@ -19,6 +19,7 @@ from attrs import define, evolve, field, fields
 from cli.declared import offer_declared
 from cli.steered import SteeredNode
 from fabric.config import NodeConfig
+from fabric.core.planes import PlaneState
 from fabric.errors import ConfigError
 from fabric.node import Node, open_node
 from fabric.runtime.admin import serve_admin
@@ -115,5 +116,10 @@ class _Steering:
 
 
 def _is_progressing(node: Node) -> bool:
-    """Whether systemd shall go on believing in this process."""
-    return all(plane["state"] != "stopped" for plane in node.snapshot()["planes"])
+    """Whether systemd shall go on believing in this process: no plane has stopped for good.
+
+    A plane without work makes no progress either, so watermarks do not count here; and a loop
+    that hangs does not get to ask.
+    """
+    planes = node.planes.view(trio.current_time())
+    return all(plane.state is not PlaneState.STOPPED for plane in planes)
