@@ -12,6 +12,7 @@ import cyclopts
 
 from cli.exit_codes import Exit
 from fabric.errors import UnreachableError
+from fabric.runtime.supervise import leaves
 
 Json: TypeAlias = dict[str, Any]
 """A JSON object as an admin socket gives it: the one loosely typed thing in this package."""
@@ -70,10 +71,14 @@ def finish(app: cyclopts.App, arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return PIPE_CLOSED
-    except BaseExceptionGroup as group:  # a nursery wraps the ^C that ends a command
-        if group.split(KeyboardInterrupt)[1] is None:
+    except BaseExceptionGroup as group:  # a nursery wraps what ends a command
+        first = next(leaves(group))
+        if isinstance(first, KeyboardInterrupt):
             return INTERRUPTED
-        raise
+        if group.split(CommandError)[1] is not None:
+            raise
+        assert isinstance(first, CommandError)
+        return report(first, as_json="--json" in given)
     return answer if isinstance(answer, int) else Exit.YES
 
 

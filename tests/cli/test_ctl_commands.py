@@ -76,6 +76,16 @@ async def test_the_fabric_is_found_from_a_folder_below(run_command, fabric, monk
     assert ran.json["fabric"] == str(fabric.root)
 
 
+@pytest.mark.parametrize("command", ["nodes", "channels"])
+async def test_a_file_with_mistakes_exits_1_and_is_named(run_command, fabric, command):
+    path = fabric.config_file("home-1")
+    path.write_text(path.read_text().replace('area = "home"', "area = 7", 1))
+    ran = await run_command(CTL, command, "--json")
+    assert ran.code == 1
+    assert ran.json["error"]["code"] == "config_mistakes"
+    assert str(path) in ran.json["error"]["message"]
+
+
 async def test_status_of_what_never_ran(run_command):
     ran = await run_command(CTL, "status", "--json")
     states = {row["name"]: row["state"] for row in ran.json["processes"]}
