@@ -58,14 +58,14 @@ async def run_node(config: NodeConfig, read_again: Callable[[], NodeConfig]) -> 
             nursery.cancel_scope.cancel()
 
 
-async def _serve_admin(
+async def _serve_admin(  # noqa: ASYNC128 -- serve_admin says when it has started
     node: Node,
     config: NodeConfig,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """The admin socket as a role; its further routes come from the services."""
-    await serve_admin(  # says when it has started
+    await serve_admin(
         SteeredNode(node),
         config,
         extra_routes=lambda: forward.admin_routes(node),
