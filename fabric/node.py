@@ -120,12 +120,20 @@ async def open_node(
         with trio.move_on_after(SETTLE_WITHIN):
             await node.peers.wait_settled()
         for name, role in (roles or {}).items():
-            node.planes.entered(name, PlaneState.RUNNING)
-            node.roles[name] = await nursery.start(role, node, config, name=name)
+            node.roles[name] = await nursery.start(_play, name, role, node, name=name)
         node.begin()
         yield node
         await node.say_goodbye()
         nursery.cancel_scope.cancel()
+
+
+async def _play(name: str, role: Role, node: Node, *, task_status: trio.TaskStatus[Any]) -> None:
+    """Run *role* as a plane of *node*. What it raises ends the node: it is not restarted."""
+    node.planes.entered(name, PlaneState.RUNNING)
+    try:
+        await role(node, node.config, task_status=task_status)
+    finally:
+        node.planes.entered(name, PlaneState.STOPPED)
 
 
 class Node:

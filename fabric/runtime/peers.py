@@ -19,7 +19,6 @@ A peer's task that meets weather is restarted alone, its links with it; other pe
 
 from __future__ import annotations
 
-import enum
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -38,14 +37,16 @@ from fabric.core.frames import CHALLENGE_KIND, Challenge, Draining, Frame, Offer
 from fabric.core.identity import NONCE_BYTES, NodeId
 from fabric.core.offers import OfferBook
 from fabric.core.planes import Planes
-from fabric.core.roster import DialIntent, Member, Roster
-from fabric.core.standing import Claim, Standings, Verdict
+from fabric.core.roster import Address, DialIntent, Roster
+from fabric.core.standing import Standings, Verdict
 from fabric.errors import RefusedError
+from fabric.net.resolve import resolve
 from fabric.runtime.admission import Control, receive_hello, refusal_of, send_hello
 from fabric.runtime.closing import aclose, close, code_of_close
 from fabric.runtime.events import EventBus
 from fabric.runtime.links import Link
 from fabric.runtime.metrics import Metrics
+from fabric.runtime.peer import UNREACHED, Peer, PeerState
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.services import Services
 from fabric.runtime.supervise import keep_running
@@ -55,94 +56,12 @@ log = structlog.get_logger()
 
 PLANE: Final = "peers"
 
-MOST_ARRIVALS: Final = 8
-"""Admitted connections that wait for their peer's task: it takes them at once, unless it is
-being restarted."""
-
 LOOK_AGAIN: Final = 5.0
 """Seconds until the roster is asked again for a way to a peer that had none."""
 
 
 STRANGERS_EVERY: Final = 1.0
 """Seconds between two looks at the handshakes that came to nothing."""
-
-
-class PeerState(enum.StrEnum):
-    """What a peer is doing, as seen from here."""
-
-    CONNECTED = "connected"
-    DIALLING = "dialling"
-    WAITING = "waiting"
-    """Between two dials, or until it dials us."""
-    REFUSED = "refused"
-    """The last attempt ended in a refusal, by either end. It is tried again all the same."""
-
-
-@define(eq=False)
-class Peer:
-    """One peer and its links. Its own task is the only one to run them."""
-
-    member: Member
-    redial: Redial
-    state: PeerState = field(init=False, default=PeerState.WAITING)
-    reason: Code | None = field(init=False, default=None)
-    """Why it is not connected; ``None`` while it is, and before the first attempt."""
-    since: float = field(init=False, factory=trio.current_time)
-    """When :attr:`state` began."""
-    link: Link | None = field(init=False, default=None)
-    """The one that stands."""
-    settled: trio.Event = field(init=False, factory=trio.Event)
-    """Set once it is connected, or a first attempt has failed, or there is no way to dial it."""
-    links: dict[Claim, Link] = field(init=False, factory=dict)
-    _vacated: trio.Event = field(init=False, factory=trio.Event)
-    _arriving: trio.MemorySendChannel[Link] = field(init=False)
-    _arrivals: trio.MemoryReceiveChannel[Link] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.redial.lost(self.since)  # who starts is as eager as who has just lost a peer
-        self._arriving, self._arrivals = trio.open_memory_channel(MOST_ARRIVALS)
-
-    def turn(self, state: PeerState, reason: Code | None = None) -> None:
-        """Be in *state* from now on, for *reason*."""
-        if state is not self.state:
-            self.since = trio.current_time()
-        if state is not PeerState.DIALLING:
-            self.settled.set()
-        self.state, self.reason = state, reason
-
-    def missed(self, refused: RefusedError) -> None:
-        """Note an attempt that did not get through. A connected peer is not concerned."""
-        if self.link is None:
-            unreached = refused.code in UNREACHED
-            self.turn(PeerState.WAITING if unreached else PeerState.REFUSED, refused.code)
-
-    def offer(self, link: Link) -> None:
-        """Hand *link* to the peer's task; closed as busy when that does not take it."""
-        try:
-            self._arriving.send_nowait(link)
-        except trio.WouldBlock:
-            close(link.connection, Code.BUSY)
-
-    async def next_link(self) -> Link:
-        """Wait for a link that was admitted."""
-        return await self._arrivals.receive()
-
-    def stand(self, link: Link | None) -> None:
-        """Open channels on *link* from now on, or, without one, on nothing."""
-        self.link = link
-        if link is None:
-            self._vacated.set()
-            self._vacated = trio.Event()
-
-    async def wait_vacant(self) -> None:
-        """Wait until no link stands."""
-        while self.link is not None:
-            await self._vacated.wait()
-        await trio.lowlevel.checkpoint()
-
-
-UNREACHED: Final = frozenset({Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY})
-"""Ends of an attempt that say nothing against it."""
 
 
 @define(eq=False, kw_only=True)
@@ -225,7 +144,8 @@ class Peers:
         try:
             await receive_hello(connection, acceptor, self._enter)
         except RefusedError as refused:
-            self._log_refused(refused, connection, side="acceptor", peer=acceptor.claimant)
+            address = connection.remote_address
+            self._tell_refused(refused, address, side="acceptor", peer=acceptor.claimant)
 
     async def _hear_of_strangers(self) -> NoReturn:
         """Tell of those who left within the handshake: most of all that they expected another key
@@ -236,7 +156,7 @@ class Peers:
                 del self._greeted[connection]
                 assert connection.closed is not None
                 refused = refusal_of(connection.closed)
-                self._log_refused(refused, connection, side="acceptor", peer="")
+                self._tell_refused(refused, connection.remote_address, side="acceptor", peer="")
 
     # -- one peer --
     async def _keep_peer(self, peer: Peer, endpoint: Endpoint) -> None:
@@ -271,7 +191,7 @@ class Peers:
             peer.turn(PeerState.DIALLING, peer.reason)
         timeout = peer.redial.attempt_timeout(trio.current_time())
         try:
-            address = await resolve(way.address, endpoint, timeout=timeout)
+            address = await resolve(way.address, v6=":" in endpoint.address[0], timeout=timeout)
             connection = await endpoint.connect(address, pin=way.pin, timeout=timeout)
         except ConnectionClosed as closed:
             self._missed(peer, way, refusal_of(closed))
@@ -356,35 +276,29 @@ class Peers:
     # -- refusals --
     def _missed(self, peer: Peer, way: DialIntent, refused: RefusedError) -> None:
         peer.missed(refused)
-        if refused.code is Code.DUPLICATE:
-            return  # the other of two dials was kept: that is success
-        host, port = way.address
-        self.metrics.hellos_refused.add(refused.code, "dialler")
-        self._write(refused, peer.member.name, f"{host}:{port}", side="dialler")
+        self._tell_refused(refused, way.address, side="dialler", peer=peer.member.name)
 
-    def _log_refused(
-        self, refused: RefusedError, connection: Connection, *, side: str, peer: str
+    def _tell_refused(
+        self, refused: RefusedError, address: Address, *, side: str, peer: str
     ) -> None:
-        if refused.code is Code.DUPLICATE:
-            return
-        host, port = connection.remote_address
-        self.metrics.hellos_refused.add(refused.code, side)
-        self._write(refused, peer, f"{host}:{port}", side=side)
-
-    def _write(self, refused: RefusedError, peer: str, address: str, *, side: str) -> None:
+        """Count, log and publish an attempt that came to nothing, on the side that it is on."""
+        code = refused.code
+        if code is Code.DUPLICATE:
+            return  # the other of two dials was kept: that is success
         # Not being there is no refusal, and is told under another name.
-        event = "peer.missed" if refused.code in UNREACHED else "peer.refused"
+        event = "peer.missed" if code in UNREACHED else "peer.refused"
+        self.metrics.hellos_refused.add(code, side)
         self.refusals.refused(
             event,
-            refused.code,
+            code,
             trio.current_time(),
             peer=peer,
-            address=address,
+            address="{}:{}".format(*address),
             side=side,
             by="peer" if refused.hop else "here",
             detail=refused.detail,
         )
-        self.events.publish(event, peer=peer, code=refused.code, side=side)
+        self.events.publish(event, peer=peer, code=code, side=side)
 
     # -- the end --
     async def tell_all(self, frame: Frame) -> None:
@@ -416,20 +330,3 @@ class Peers:
             for link in peer.links.values()
             if link.connection.closed is None
         ]
-
-
-async def resolve(
-    address: tuple[str, int], endpoint: Endpoint, *, timeout: float
-) -> tuple[str, int]:
-    """Return *address* with its host as a number that *endpoint*'s socket can reach.
-
-    Raises :exc:`OSError` when the name is unknown, or not found out in time.
-    """
-    host, port = address
-    is_v6 = ":" in endpoint.address[0]
-    family = trio.socket.AF_INET6 if is_v6 else trio.socket.AF_INET
-    flags = trio.socket.AI_V4MAPPED if is_v6 else 0  # a socket for both families
-    with trio.move_on_after(timeout):
-        found = await trio.socket.getaddrinfo(host, port, family, trio.socket.SOCK_DGRAM, 0, flags)
-        return str(found[0][4][0]), port
-    raise OSError(f"the name {host} was not found out in {timeout} s")

@@ -11,7 +11,7 @@ import trio
 from fabric.core.offers import OfferBook
 from fabric.core.planes import Planes
 from fabric.runtime.channels import ChannelInfo
-from fabric.runtime.peers import Peer
+from fabric.runtime.peer import Peer
 from fabric.runtime.services import Services
 from fabric.trio_quic import Endpoint
 

@@ -9,7 +9,7 @@ from fabric.codes import Code
 from fabric.config import PeerConfig
 from fabric.errors import ChannelBroken, UnreachableError
 from fabric.runtime.links import SILENT_AFTER, SPARE_FOR
-from fabric.runtime.peers import PeerState
+from fabric.runtime.peer import PeerState
 from fabric.testing.pairs import a_service, connected
 
 

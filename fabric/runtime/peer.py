@@ -1,0 +1,98 @@
+"""One peer as seen from here: what it is doing, and the links to it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import trio
+from attrs import define, field
+
+from fabric.codes import Code
+from fabric.core.backoff import Redial
+from fabric.core.roster import Member
+from fabric.core.standing import Claim
+from fabric.errors import RefusedError
+from fabric.runtime.closing import close
+from fabric.runtime.links import Link
+
+MOST_ARRIVALS: Final = 8
+"""Admitted connections that wait for their peer's task: it takes them at once, unless it is
+being restarted."""
+
+UNREACHED: Final = frozenset({Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY})
+"""Ends of an attempt that say nothing against it."""
+
+
+class PeerState(enum.StrEnum):
+    """What a peer is doing, as seen from here."""
+
+    CONNECTED = "connected"
+    DIALLING = "dialling"
+    WAITING = "waiting"
+    """Between two dials, or until it dials us."""
+    REFUSED = "refused"
+    """The last attempt ended in a refusal, by either end. It is tried again all the same."""
+
+
+@define(eq=False)
+class Peer:
+    """One peer and its links. Its own task is the only one to run them."""
+
+    member: Member
+    redial: Redial
+    state: PeerState = field(init=False, default=PeerState.WAITING)
+    reason: Code | None = field(init=False, default=None)
+    """Why it is not connected; ``None`` while it is, and before the first attempt."""
+    since: float = field(init=False, factory=trio.current_time)
+    """When :attr:`state` began."""
+    link: Link | None = field(init=False, default=None)
+    """The one that stands."""
+    settled: trio.Event = field(init=False, factory=trio.Event)
+    """Set once it is connected, or a first attempt has failed, or there is no way to dial it."""
+    links: dict[Claim, Link] = field(init=False, factory=dict)
+    _vacated: trio.Event = field(init=False, factory=trio.Event)
+    _arriving: trio.MemorySendChannel[Link] = field(init=False)
+    _arrivals: trio.MemoryReceiveChannel[Link] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.redial.lost(self.since)  # who starts is as eager as who has just lost a peer
+        self._arriving, self._arrivals = trio.open_memory_channel(MOST_ARRIVALS)
+
+    def turn(self, state: PeerState, reason: Code | None = None) -> None:
+        """Be in *state* from now on, for *reason*."""
+        if state is not self.state:
+            self.since = trio.current_time()
+        if state is not PeerState.DIALLING:
+            self.settled.set()
+        self.state, self.reason = state, reason
+
+    def missed(self, refused: RefusedError) -> None:
+        """Note an attempt that did not get through. A connected peer is not concerned."""
+        if self.link is None:
+            unreached = refused.code in UNREACHED
+            self.turn(PeerState.WAITING if unreached else PeerState.REFUSED, refused.code)
+
+    def offer(self, link: Link) -> None:
+        """Hand *link* to the peer's task; closed as busy when that does not take it."""
+        try:
+            self._arriving.send_nowait(link)
+        except trio.WouldBlock:
+            close(link.connection, Code.BUSY)
+
+    async def next_link(self) -> Link:
+        """Wait for a link that was admitted."""
+        return await self._arrivals.receive()
+
+    def stand(self, link: Link | None) -> None:
+        """Open channels on *link* from now on, or, without one, on nothing."""
+        self.link = link
+        if link is None:
+            self._vacated.set()
+            self._vacated = trio.Event()
+
+    async def wait_vacant(self) -> None:
+        """Wait until no link stands."""
+        while self.link is not None:
+            await self._vacated.wait()
+        await trio.lowlevel.checkpoint()
