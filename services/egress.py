@@ -1,4 +1,7 @@
-"""The egress: channels of the services offered here, each carried to a TCP backend."""
+"""The egress: channels of the services offered here, each carried to a TCP backend.
+
+Refusals are logged here, with what the backend said; the end of a channel is logged by the node.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-import structlog
 import trio
 from attrs import define, field
 
@@ -21,8 +23,6 @@ from services import live, proxy_protocol, tcp
 from services.lifetime import Lifetime
 from services.live import Live
 from services.splice import SplicedChannel, splice
-
-log = structlog.get_logger()
 
 _OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
@@ -114,15 +114,6 @@ class Backend:
     async def carry(self, channel: ServedChannel) -> None:
         """Connect, accept, splice; or refuse with the reason. The whole life of one channel."""
         service = self.service
-        life = Lifetime(quota_bytes=service.quota_bytes, idle_timeout=service.idle_timeout)
-        self._live.enter(life)
-        try:
-            with life.scope:
-                await self._carry(channel, service, life)
-        finally:
-            self._live.leave(life)
-
-    async def _carry(self, channel: ServedChannel, service: ServiceConfig, life: Lifetime) -> None:
         try:
             sock = await connect(service, channel.client)
         except RefusedError as refused:
@@ -133,10 +124,18 @@ class Backend:
                 await channel.accept()
             except trio.BrokenResourceError:
                 return  # the opener gave up meanwhile: its log has the reason
-            try:
+            await self._splice(sock, channel, service)
+
+    async def _splice(
+        self, sock: socket.socket, channel: ServedChannel, service: ServiceConfig
+    ) -> None:
+        life = Lifetime(quota_bytes=service.quota_bytes, idle_timeout=service.idle_timeout)
+        self._live.enter(life)
+        try:
+            with life.scope:
                 await splice(sock, channel, life, gone=Code.BACKEND_GONE)
-            finally:
-                _log_ended(service, channel, life)
+        finally:
+            self._live.leave(life)
 
     async def _refuse(
         self, channel: ServedChannel, service: ServiceConfig, refused: RefusedError
@@ -152,21 +151,6 @@ class Backend:
             detail=refused.detail,
         )
         await channel.refuse(refused.code, refused.detail)
-
-
-def _log_ended(service: ServiceConfig, channel: ServedChannel, life: Lifetime) -> None:
-    # Seen from the fabric, as in the ingress's line: what one end sent the other received.
-    log.info(
-        "egress.closed",
-        service=service.name,
-        channel=channel.id,
-        peer=channel.peer,
-        client=channel.client,
-        sent_bytes=life.sent_bytes,
-        received_bytes=life.received_bytes,
-        age_s=round(life.age, 3),
-        code=life.code,
-    )
 
 
 @asynccontextmanager
