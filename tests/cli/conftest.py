@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import h11
 import pytest
@@ -180,11 +182,15 @@ def open_fake_admin():
 
 
 @pytest.fixture
-def fabric(tmp_path):
-    """The folder of a local fabric that was made and does not run."""
-    made = LocalFabric(tmp_path / ".fabric")
-    prepare(made, port=None, running=frozenset())
-    return made
+def fabric():
+    """The folder of a local fabric that was made and does not run.
+
+    Its path is short, so that admin sockets stand in it and nothing is left anywhere else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = LocalFabric(Path(folder) / ".fabric")
+        prepare(made, port=None, running=frozenset())
+        yield made
 
 
 @define

@@ -51,7 +51,7 @@ def events(fabric):
 
 
 async def _until(condition):
-    while not condition():  # noqa: ASYNC110 - another process decides
+    while not condition():
         await trio.sleep(0.02)
 
 

@@ -39,7 +39,7 @@ def started(tmp_path):
 
 
 async def _until_printed(path):
-    while "here" not in await trio.Path(path).read_text():  # noqa: ASYNC110 - a process's file
+    while "here" not in await trio.Path(path).read_text():
         await trio.sleep(0.01)
 
 
