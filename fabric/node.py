@@ -127,11 +127,14 @@ async def open_node(
         nursery.cancel_scope.cancel()
 
 
-async def _play(name: str, role: Role, node: Node, *, task_status: trio.TaskStatus[Any]) -> None:
-    """Run *role* as a plane of *node*. What it raises ends the node: it is not restarted."""
+async def _play(name: str, role: Role, node: Node, **start: Any) -> None:  # noqa: ANN401
+    """Run *role* as a plane of *node*; *start* is its ``task_status``, which it serves itself.
+
+    What it raises ends the node: a role is not restarted.
+    """
     node.planes.entered(name, PlaneState.RUNNING)
     try:
-        await role(node, node.config, task_status=task_status)
+        await role(node, node.config, **start)
     finally:
         node.planes.entered(name, PlaneState.STOPPED)
 

@@ -51,5 +51,8 @@ def close(connection: Connection, code: Code, detail: str = "") -> None:
 
 
 async def aclose(connection: Connection, code: Code, detail: str = "") -> None:
-    """Close *connection* once what was sent has arrived, or after a second."""
-    await connection.aclose(code, reason_for(code, detail), flush_within=1.0)
+    """Close *connection* once what was sent has arrived, or after a second; at once if cancelled."""
+    try:
+        await connection.aclose(code, reason_for(code, detail), flush_within=1.0)
+    finally:
+        close(connection, code, detail)
