@@ -24,7 +24,7 @@ import trio
 
 from fabric.trio_quic import codes
 from fabric.trio_quic._native import IDLE_REASON, Engine
-from fabric.trio_quic.credit import SHORT_PATH, GrantReader, encode_grant
+from fabric.trio_quic.credit import CREDIT_KIND, SHORT_PATH, Credit
 from fabric.trio_quic.errors import ConnectionClosed
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.stream import Stream
@@ -34,9 +34,6 @@ from fabric.trio_quic.timers import Entry
 if TYPE_CHECKING:
     from fabric.trio_quic.endpoint import Endpoint
     from fabric.trio_quic.udp import SockAddr
-
-CREDIT_KIND = 0
-"""First byte of the credit stream; its user's unidirectional streams take 1 to 63."""
 
 MAX_KIND = 63
 
@@ -81,8 +78,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}
         self.crowded: dict[Stream, None] = {}
         """Streams whose sender waits for the buffer to drain."""
-        self.unread = 0
-        self.promised = 0
+        self.credit = Credit(self)
         self.bytes_sent = 0
         self.bytes_received = 0
         self.last_heard = trio.current_time()
@@ -108,10 +104,6 @@ class Connection:
         self._slots = trio.lowlevel.ParkingLot()
         self._progress = trio.lowlevel.ParkingLot()
         self._peer_streams = PeerStreams()
-        self._peer_credit: int | None = None
-        self._grants_in = GrantReader()
-        self._credit_stream: int | None = None
-        self._grants_out: list[bytes] = []
         self._pings: dict[int, tuple[float, trio.Event]] = {}
         self._ping_ids = itertools.count(1)
         self._path_ping = 0
@@ -260,10 +252,6 @@ class Connection:
         enough = self._window_room >= self.limits.max_datagram_bytes
         return enough and self.engine.unsent(stream_id) <= half
 
-    def grant(self, stream_id: int, consumed: int, limit: int) -> None:
-        self._grants_out.append(encode_grant(stream_id, consumed, limit))
-        self.touch()
-
     def abandon(self, stream_id: int, code: int) -> None:
         if self.closed is None:
             self.engine.reset(stream_id, code)
@@ -273,17 +261,6 @@ class Connection:
         if self.closed is None:
             self.engine.stop(stream_id, code)
             self.touch()
-
-    def relieve(self) -> None:
-        """Reset the streams that went unread the longest until the guard holds again."""
-        waiting = sorted(
-            (stream for stream in self.streams.values() if stream.unread),
-            key=lambda stream: stream.read_at,
-        )
-        for stream in waiting:
-            if self.unread <= self.limits.guard_bytes:
-                return
-            stream.cut_off(codes.READER_STALLED)
 
     def touch(self) -> None:
         """Have what is queued sent: now, or with the others' in the pump's next pass."""
@@ -320,7 +297,7 @@ class Connection:
 
     def poll(self, now: float, limit: int) -> list[bytes]:
         """Return datagrams to send to :attr:`peer` now."""
-        self._write_grants()
+        self.credit.write()
         if self.allowance is not None:
             limit = min(limit, self.allowance // self.limits.max_datagram_bytes)
         datagrams = self.engine.poll(now, limit)
@@ -400,13 +377,13 @@ class Connection:
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.on_data(data, fin)
-        elif stream_id == self._peer_credit:
-            self._on_grants(data, fin)
+        elif stream_id == self.credit.peer_stream:
+            self.credit.receive(data, fin)
         elif self._is_new(stream_id):
             self._arrived(stream_id, data, fin)
 
     def on_stream_reset(self, stream_id: int, code: int) -> None:
-        if stream_id == self._peer_credit:
+        if stream_id == self.credit.peer_stream:
             self.close(codes.FLOW_CONTROL, "credit stream was reset")
         stream = self._known(stream_id)
         if stream is not None:
@@ -521,9 +498,9 @@ class Connection:
 
     def _arrived_one_way(self, stream_id: int, data: bytes, fin: bool) -> None:
         kind = data[0] if data else MAX_KIND + 1
-        if kind == CREDIT_KIND and self._peer_credit is None:
-            self._peer_credit = stream_id
-            self._on_grants(data[1:], fin)
+        if kind == CREDIT_KIND and self.credit.peer_stream is None:
+            self.credit.peer_stream = stream_id
+            self.credit.receive(data[1:], fin)
             return
         full = len(self._accepted_unidirectional) >= STRANGER_UNIDIRECTIONAL
         if kind == CREDIT_KIND or kind > MAX_KIND or full:
@@ -533,28 +510,6 @@ class Connection:
         stream.on_data(data[1:], fin)
         self._accepted_unidirectional.append((kind, stream))
         self._arrivals.unpark_all()
-
-    def _on_grants(self, data: bytes, fin: bool) -> None:
-        if fin:
-            self.close(codes.FLOW_CONTROL, "credit stream was finished")
-            return
-        for stream_id, consumed, limit in self._grants_in.receive(data):
-            if limit < consumed:
-                self.close(codes.FLOW_CONTROL, "a limit below what was consumed")
-                return
-            stream = self.streams.get(stream_id)
-            if stream is not None:
-                stream.on_grant(limit)
-
-    def _write_grants(self) -> None:
-        if not self._grants_out or self.closed is not None:
-            return
-        grants = b"".join(self._grants_out)
-        self._grants_out.clear()
-        if self._credit_stream is None:
-            self._credit_stream = self.engine.open(unidirectional=True)
-            grants = bytes([CREDIT_KIND]) + grants
-        self.engine.send(self._credit_stream, grants, fin=False)
 
     def _open_one_way(self, kind: int) -> Stream:
         stream_id = self.engine.open(unidirectional=True)

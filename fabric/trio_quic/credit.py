@@ -20,7 +20,16 @@ falls below :data:`FLOOR`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fabric.trio_quic import codes
 from fabric.trio_quic.settings import INITIAL_CREDIT, Settings
+
+if TYPE_CHECKING:
+    from fabric.trio_quic.connection import Connection
+
+CREDIT_KIND = 0
+"""First byte of the credit stream; its user's unidirectional streams take 1 to 63."""
 
 FLOOR = 2 * INITIAL_CREDIT
 """Smallest window of a reader that keeps up, however little is left under the guard."""
@@ -91,3 +100,61 @@ class GrantReader:
                 return grants
             grants.append((numbers[0], numbers[1], numbers[2]))
             at = end
+
+
+class Credit:
+    """One connection's credit: what its streams granted, and the grants that the peer sent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.unread = 0
+        """Bytes received on all streams that nobody has taken."""
+        self.promised = 0
+        """Sum over streams of what was granted beyond the initial credit."""
+        self.peer_stream: int | None = None
+        """The stream on which the peer's grants come."""
+        self._connection = connection
+        self._reader = GrantReader()
+        self._own_stream: int | None = None
+        self._out: list[bytes] = []
+
+    def grant(self, stream_id: int, consumed: int, limit: int) -> None:
+        """Have a grant sent with the next flush."""
+        self._out.append(encode_grant(stream_id, consumed, limit))
+        self._connection.touch()
+
+    def write(self) -> None:
+        """Hand the grants that wait to the engine; the first opens the credit stream."""
+        connection = self._connection
+        if not self._out or connection.closed is not None:
+            return
+        grants = b"".join(self._out)
+        self._out.clear()
+        if self._own_stream is None:
+            self._own_stream = connection.engine.open(unidirectional=True)
+            grants = bytes([CREDIT_KIND]) + grants
+        connection.engine.send(self._own_stream, grants, fin=False)
+
+    def receive(self, data: bytes, fin: bool) -> None:
+        """Take bytes of the peer's credit stream. Its end, or nonsense on it, closes all."""
+        connection = self._connection
+        if fin:
+            connection.close(codes.FLOW_CONTROL, "credit stream was finished")
+            return
+        for stream_id, consumed, limit in self._reader.receive(data):
+            if limit < consumed:
+                connection.close(codes.FLOW_CONTROL, "a limit below what was consumed")
+                return
+            stream = connection.streams.get(stream_id)
+            if stream is not None:
+                stream.on_grant(limit)
+
+    def relieve(self) -> None:
+        """Reset the streams that went unread the longest until the guard holds again."""
+        waiting = sorted(
+            (stream for stream in self._connection.streams.values() if stream.unread),
+            key=lambda stream: stream.read_at,
+        )
+        for stream in waiting:
+            if self.unread <= self._connection.limits.guard_bytes:
+                return
+            stream.cut_off(codes.READER_STALLED)

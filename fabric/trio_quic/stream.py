@@ -205,27 +205,27 @@ class Stream(trio.abc.HalfCloseableStream):
         size, connection = len(piece), self._connection
         self._consumed += size
         self._read_at = connection.last_heard
-        connection.unread -= size
+        connection.credit.unread -= size
         if self._granted - self._consumed <= self._window >> 1 and not self._fin_received:
             self._grant()
         return piece
 
     def _grant(self) -> None:
-        connection = self._connection
-        connection.promised -= self._promise
+        connection, credit = self._connection, self._connection.credit
+        credit.promised -= self._promise
         self._window = next_window(
             self._window,
             kept_up=not self._chunks,
-            promised=connection.promised,
+            promised=credit.promised,
             far=connection.is_far,
             limits=connection.limits,
         )
         self._promise = self._window - INITIAL_CREDIT
-        connection.promised += self._promise
+        credit.promised += self._promise
         limit = self._consumed + self._window
         if limit > self._granted:  # what was promised stays promised, should the window shrink
             self._granted = limit
-            connection.grant(self.id, self._consumed, limit)
+            credit.grant(self.id, self._consumed, limit)
 
     async def _park_reader(self) -> None:
         self._reader = trio.lowlevel.current_task()
@@ -284,15 +284,15 @@ class Stream(trio.abc.HalfCloseableStream):
     def _append(self, data: bytes) -> None:
         size, chunks, connection = len(data), self._chunks, self._connection
         self._received += size
-        connection.unread += size
+        connection.credit.unread += size
         if chunks and size < SMALL and len(chunks[-1]) < 2 * SMALL:
             chunks[-1] += data
         else:
             chunks.append(data)
         if self._received > self._granted:
             self.cut_off(codes.FLOW_CONTROL)
-        elif connection.unread > connection.limits.guard_bytes:
-            connection.relieve()
+        elif connection.credit.unread > connection.limits.guard_bytes:
+            connection.credit.relieve()
 
     def cut_off(self, code: int) -> None:
         """End both directions because of how this stream is used; its reader learns *code*."""
@@ -348,14 +348,14 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _end_receiving(self, error: Exception) -> None:
         self._receive_error = error
-        self._connection.unread -= self.unread
+        self._connection.credit.unread -= self.unread
         self._consumed = self._received
         self._chunks.clear()
         self._settle_promise()
         self._wake_reader()
 
     def _settle_promise(self) -> None:
-        self._connection.promised -= self._promise
+        self._connection.credit.promised -= self._promise
         self._promise = 0
 
     def _wake_reader(self) -> None:

@@ -108,7 +108,7 @@ async def test_more_bytes_close_it_whether_they_are_read_or_not(autojump_clock, 
     await stream.send_all(bytes(32 * KIB))
     here, there = await visit.refused()
     assert here.code == there.code == codes.STRANGER_BUDGET
-    assert visit.stranger.unread <= LIMITS.stranger_bytes + 8 * KIB
+    assert visit.stranger.credit.unread <= LIMITS.stranger_bytes + 8 * KIB
 
 
 async def test_admission_lifts_the_budget(autojump_clock, visit):
