@@ -138,13 +138,13 @@ async def bind(
     bound: dict[HostPort, socket.socket] = {}
     mistakes = mistakes_in(wanted, services)
     try:
-        for config in wanted:
-            if config.listen in held:
+        for number, config in enumerate(wanted):
+            if config.listen in held or config.listen in bound:
                 continue
             try:
                 bound[config.listen] = await tcp.listen(config.listen.host, config.listen.port)
             except OSError as error:
-                mistakes.append(_unbindable(config, error))
+                mistakes.append(_unbindable(number, config.listen, error))
         if mistakes:
             raise ConfigError(mistakes)
     except BaseException:
@@ -154,8 +154,9 @@ async def bind(
     return bound
 
 
-def _unbindable(config: ListenerConfig, error: OSError) -> str:
-    return f"listeners.{config.listen}: {error.strerror}; free the address or choose another"
+def _unbindable(number: int, address: HostPort, error: OSError) -> str:
+    what = f"listeners[{number}].listen: {address}: {error.strerror}"
+    return f"{what}; free the address or choose another"
 
 
 def mistakes_in(wanted: Sequence[ListenerConfig], services: Services) -> list[str]:

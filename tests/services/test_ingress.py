@@ -281,6 +281,13 @@ class TestAReload:
                 assert await ask(client) == b"ping"
 
 
+async def test_one_address_twice_is_one_mistake_and_binds_nothing(memory_fabric, a_listener):
+    with pytest.raises(ConfigError) as caught:
+        async with open_ingress(memory_fabric, [a_listener(), a_listener()], {}, Metrics()):
+            pytest.fail("it listens")
+    assert caught.value.mistakes == ["listeners[1].listen: 127.0.0.1:0 twice; remove one"]
+
+
 async def test_a_service_that_is_not_edge_exposable_gets_no_listener(
     memory_fabric, a_listener, a_service
 ):
