@@ -46,7 +46,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def room_to_send(transport: QuicStreamAdapter) -> None:
     quic, stream = transport.protocol._quic, transport.stream_id
-    while unsent(quic, stream) > UNSENT_BYTES:  # noqa: ASYNC110  aioquic has no event for it
+    while unsent(quic, stream) > UNSENT_BYTES:  # aioquic has no event for it
         await asyncio.sleep(0.001)
 
 
