@@ -51,7 +51,7 @@ def close(connection: Connection, code: Code, detail: str = "") -> None:
 
 
 async def aclose(connection: Connection, code: Code, detail: str = "") -> None:
-    """Close *connection* once what was sent has arrived, or after a second; at once if cancelled."""
+    """Close *connection* once what was sent has arrived, or after a second, or when cancelled."""
     try:
         await connection.aclose(code, reason_for(code, detail), flush_within=1.0)
     finally:

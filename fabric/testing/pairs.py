@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import trio
 from attrs import define, evolve, field, frozen
 
 from fabric import durable
 from fabric.config import HostPort, NodeConfig, PeerConfig, QuicConfig, ServiceConfig
 from fabric.core.access import parse_selector
+from fabric.errors import RefusedError
 from fabric.net.tls import NodeKey
 from fabric.node import Node, open_node
+from fabric.runtime.channels import Channel
 from fabric.testing.factories import FABRIC_ID
 from fabric.testing.network import Network
 from fabric.trio_quic import Transport, open_udp_socket
@@ -96,6 +99,18 @@ class Fleet:
         async with open_node(self.config(name, **changes), transport=self.transport(name)) as node:
             yield node
 
+    async def run(
+        self,
+        name: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        task_status: trio.TaskStatus[Node],
+    ) -> None:
+        """Run *name* until cancelled; for :meth:`trio.Nursery.start`, which returns the node."""
+        async with self.open(name, **(changes or {})) as node:
+            task_status.started(node)
+            await trio.sleep_forever()
+
     def transport(self, name: str) -> Transport:
         """Return a fresh socket at the address of *name*."""
         address = self.members[name].address
@@ -111,6 +126,29 @@ class Fleet:
             return probe.address[0], probe.address[1]
         finally:
             probe.close()
+
+
+async def echo(channel: Channel) -> None:
+    """Send back what comes: a handler for :meth:`Node.serve`."""
+    while data := await channel.receive_some():
+        await channel.send_all(data)
+
+
+async def receive_all(channel: Channel) -> bytes:
+    """Return what comes until the clean end."""
+    received = bytearray()
+    while data := await channel.receive_some():
+        received += data
+    return bytes(received)
+
+
+async def refusal(node: Node, service: str = "demo", **options: Any) -> RefusedError:  # noqa: ANN401
+    """Return how *node* is refused *service*; a channel that opens is an AssertionError."""
+    try:
+        async with node.open_channel(service, **options):
+            raise AssertionError(f"{service} was opened")
+    except RefusedError as refused:
+        return refused
 
 
 async def connected(node: Node, peer: str) -> None:

@@ -1,10 +1,12 @@
 """Whole nodes over a network in memory: an hour of weather passes in milliseconds."""
 
+import functools
+
 import pytest
 from structlog.testing import capture_logs
 
 from fabric.testing.network import Network
-from fabric.testing.pairs import Fleet
+from fabric.testing.pairs import Fleet, connected, echo
 
 
 @pytest.fixture
@@ -19,6 +21,26 @@ def fleet(tmp_path, network):
     fleet.add("home")
     fleet.add("away", area="abroad", offers=frozenset({"demo"}))
     return fleet
+
+
+@pytest.fixture
+async def two(fleet, nursery):
+    """Return a function that starts ``home`` and ``away``, the latter serving a handler.
+
+    Its ``home`` and ``away`` are changes to the two configurations.
+    """
+
+    async def start(handler=echo, *, home=None, away=None, **options):
+        at_home = await nursery.start(fleet.run, "home", home)
+        at_away = await nursery.start(fleet.run, "away", away)
+        if handler is not None:
+            await nursery.start(functools.partial(at_away.serve, "demo", handler, **options))
+        await connected(at_home, "away")
+        await connected(at_away, "home")
+        return at_home, at_away
+
+    yield start
+    nursery.cancel_scope.cancel()
 
 
 @pytest.fixture

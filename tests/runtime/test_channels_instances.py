@@ -1,0 +1,87 @@
+"""More than one instance: which is tried, and which after it."""
+
+import functools
+
+import trio
+
+from fabric.codes import Code
+from fabric.testing.pairs import a_service, connected, echo, refusal
+
+
+def opened(*open_to, **terms):
+    return {"demo": a_service("demo", *open_to, **terms)}
+
+
+async def start(fleet, nursery, name, handler, **options):
+    node = await nursery.start(fleet.run, name, {})
+    await nursery.start(functools.partial(node.serve, "demo", handler, **options))
+    return node
+
+
+async def test_another_instance_is_tried_when_one_refuses(autojump_clock, fleet, nursery, logged):
+    async def refuse(channel):
+        await channel.refuse(Code.BACKEND_REFUSED)
+
+    fleet.add("third", offers=frozenset({"demo"}))
+    await start(fleet, nursery, "away", refuse, auto_accept=False)
+    await start(fleet, nursery, "third", echo)
+    async with fleet.open("home") as home:
+        await connected(home, "away")
+        await connected(home, "third")
+        for _ in range(4):
+            async with home.open_channel("demo") as channel:
+                assert channel.peer == "third"
+        (row,) = home.snapshot()["services"]
+        assert row["instances"] == ["away", "third"]
+    assert not logged("channel.refused", direction="out")
+    nursery.cancel_scope.cancel()
+
+
+async def test_one_that_hangs_leaves_time_for_the_next(autojump_clock, fleet, nursery):
+    async def hang(channel):
+        await trio.sleep_forever()
+
+    fleet.add("third", offers=frozenset({"demo"}))
+    await start(fleet, nursery, "away", hang, auto_accept=False)
+    await start(fleet, nursery, "third", hang, auto_accept=False)
+    third = fleet.add("fourth", offers=frozenset({"demo"}))
+    await start(fleet, nursery, third.name, echo)
+    async with fleet.open("home") as home:
+        for name in ("away", "third", "fourth"):
+            await connected(home, name)
+        async with home.open_channel("demo", deadline=8) as channel:
+            assert channel.peer == "fourth"
+    nursery.cancel_scope.cancel()
+
+
+async def test_channels_spread_over_the_instances(autojump_clock, fleet, nursery):
+    fleet.add("third", offers=frozenset({"demo"}))
+    await start(fleet, nursery, "away", echo)
+    await start(fleet, nursery, "third", echo)
+    async with fleet.open("home") as home:
+        await connected(home, "away")
+        await connected(home, "third")
+        async with (
+            home.open_channel("demo") as one,
+            home.open_channel("demo") as two,
+            home.open_channel("demo") as three,
+            home.open_channel("demo") as four,
+        ):
+            peers = sorted(channel.peer for channel in (one, two, three, four))
+        assert peers == ["away", "away", "third", "third"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_refusal_about_the_opener_is_not_taken_to_the_next(
+    autojump_clock, fleet, nursery, logged
+):
+    fleet.add("third", offers=frozenset({"demo"}))
+    fleet.services = opened("node:nobody")
+    await start(fleet, nursery, "away", echo)
+    await start(fleet, nursery, "third", echo)
+    async with fleet.open("home", services=opened("any")) as home:
+        await connected(home, "away")
+        await connected(home, "third")
+        assert (await refusal(home)).code is Code.NOT_PERMITTED
+    assert len(logged("channel.refused", direction="in")) == 1
+    nursery.cancel_scope.cancel()

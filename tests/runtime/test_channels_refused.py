@@ -1,0 +1,278 @@
+"""Refused channels: each no has its own code, at both ends, in logs and counters."""
+
+import functools
+
+import pytest
+import trio
+from attrs import evolve
+
+from fabric.codes import Code
+from fabric.core.codec import encode
+from fabric.core.frames import Accepted, Open
+from fabric.errors import ChannelBroken, LocalProtocolError, RefusedError
+from fabric.testing.factories import a_frame
+from fabric.testing.pairs import a_service, connected, receive_all, refusal
+
+CLIENT = "192.0.2.7:50123"
+
+
+def opened(*open_to, **terms):
+    return {"demo": a_service("demo", *open_to, **terms)}
+
+
+async def test_a_service_that_nobody_knows(autojump_clock, two, logged):
+    home, _ = await two()
+    refused = await refusal(home, "typo")
+
+    assert refused.code is Code.UNKNOWN_SERVICE
+    assert refused.code.remedy in str(refused)
+    (line,) = logged("channel.refused")
+    assert (line["code"], line["service"], line["channel"]) == (
+        Code.UNKNOWN_SERVICE,
+        "typo",
+        refused.channel_id,
+    )
+    assert home.metrics.channels_refused.series["typo", Code.UNKNOWN_SERVICE, "out"] == 1
+
+
+async def test_a_service_that_no_connected_node_offers(autojump_clock, fleet):
+    async with fleet.open("home") as home:
+        assert (await refusal(home)).code is Code.NO_INSTANCE
+
+
+async def test_a_service_that_is_expected_but_not_served_there(autojump_clock, two, logged):
+    home, _ = await two(None)
+    refused = await refusal(home)
+
+    assert refused.code is Code.UNKNOWN_SERVICE
+    assert refused.hop == "away"
+    (at_home,) = logged("channel.refused", direction="out")
+    (at_away,) = logged("channel.refused", direction="in")
+    assert at_home["channel"] == at_away["channel"] == refused.channel_id
+
+
+async def test_the_offering_node_enforces_open_to(autojump_clock, two, logged):
+    """The opener believes that it may; only the other end knows better."""
+    home, away = await two(
+        home={"services": opened("any")},
+        away={"services": opened("node:somebody-else")},
+    )
+    refused = await refusal(home)
+
+    assert (refused.code, refused.hop) == (Code.NOT_PERMITTED, "away")
+    assert logged("channel.refused", direction="in", code=Code.NOT_PERMITTED, peer="home")
+    assert away.metrics.channels_refused.series["demo", Code.NOT_PERMITTED, "in"] == 1
+
+
+async def test_the_offering_node_keeps_what_is_not_for_the_edge(
+    autojump_clock, fleet, two, logged
+):
+    fleet.members["home"] = evolve(fleet.members["home"], roles=frozenset({"ingress"}))
+    home, _ = await two(
+        home={"services": opened("any", edge_exposable=True)},
+        away={"services": opened("any", edge_exposable=False)},
+    )
+    refused = await refusal(home, client=CLIENT)
+
+    assert (refused.code, refused.hop) == (Code.NOT_EDGE_EXPOSABLE, "away")
+    assert logged("channel.refused", direction="in", code=Code.NOT_EDGE_EXPOSABLE, client=CLIENT)
+
+
+async def test_a_client_address_is_believed_only_from_an_ingress(autojump_clock, two, logged):
+    """``home`` has made itself an ingress; the roster of ``away`` does not say so."""
+    exposed = opened("any", edge_exposable=True)
+    home, _ = await two(
+        home={"services": exposed, "roles": frozenset({"ingress"})}, away={"services": exposed}
+    )
+    refused = await refusal(home, client=CLIENT)
+
+    assert (refused.code, refused.hop) == (Code.CLIENT_NOT_BELIEVED, "away")
+    assert logged("channel.refused", direction="in", code=Code.CLIENT_NOT_BELIEVED)
+
+
+async def test_a_client_address_from_an_ingress_is_carried(autojump_clock, fleet, two):
+    seen = []
+
+    async def handler(channel):
+        seen.append((channel.client, channel.peer))
+
+    fleet.members["home"] = evolve(fleet.members["home"], roles=frozenset({"ingress"}))
+    exposed = opened("role:ingress", edge_exposable=True)
+    home, _ = await two(handler, home={"services": exposed}, away={"services": exposed})
+    async with home.open_channel("demo", client=CLIENT) as channel:
+        await receive_all(channel)
+
+    assert seen == [(CLIENT, "home")]
+
+
+@pytest.mark.parametrize(
+    ("mine", "client", "code"),
+    [
+        (("node:somebody-else",), None, Code.NOT_PERMITTED),
+        (("any",), CLIENT, Code.CLIENT_NOT_BELIEVED),
+    ],
+)
+async def test_the_opener_checks_first_and_asks_nobody(
+    autojump_clock, two, logged, mine, client, code
+):
+    home, _ = await two(home={"services": opened(*mine)})
+    refused = await refusal(home, client=client)
+
+    assert (refused.code, refused.hop) == (code, "")
+    assert not logged("channel.refused", direction="in")
+
+
+async def test_the_opener_goes_by_told_terms_where_it_has_none(autojump_clock, two, logged):
+    home, _ = await two(home={"services": {}}, away={"services": opened("area:nowhere")})
+    await trio.sleep(1)
+    refused = await refusal(home)
+
+    assert (refused.code, refused.hop) == (Code.NOT_PERMITTED, "")
+    assert not logged("channel.refused", direction="in")
+
+
+async def test_a_full_service_refuses_the_next(autojump_clock, two):
+    home, _ = await two(away={"services": opened("any", max_channels=1)})
+    async with home.open_channel("demo"):
+        assert (await refusal(home)).code is Code.SERVICE_FULL
+    await trio.sleep(1)
+    async with home.open_channel("demo") as channel:
+        await channel.send_all(b"x")
+
+
+async def test_a_handler_may_refuse_with_a_code_and_its_own_words(autojump_clock, two, logged):
+    async def refuse(channel):
+        await channel.refuse(Code.BACKEND_REFUSED, "127.0.0.1:9 said\nno")
+
+    home, away = await two(refuse, auto_accept=False)
+    refused = await refusal(home)
+
+    assert (refused.code, refused.hop) == (Code.BACKEND_REFUSED, "away")
+    assert refused.detail == "127.0.0.1:9 said no"
+    assert logged("channel.refused", direction="in", code=Code.BACKEND_REFUSED)
+    assert away.snapshot()["channels"] == []
+
+
+async def test_a_refusal_further_on_is_passed_back(autojump_clock, two):
+    async def go_on(channel):
+        raise RefusedError(Code.BACKEND_SILENT)
+
+    home, _ = await two(go_on, auto_accept=False)
+
+    assert (await refusal(home)).code is Code.BACKEND_SILENT
+
+
+async def test_a_handler_that_answers_nothing_is_a_refusal(autojump_clock, two):
+    async def forget(channel):
+        return
+
+    home, _ = await two(forget, auto_accept=False)
+
+    assert (await refusal(home)).code is Code.INTERNAL_ERROR
+
+
+async def test_a_handler_that_thinks_for_too_long_loses_the_channel(autojump_clock, two, logged):
+    async def think(channel):
+        await trio.sleep_forever()
+
+    home, away = await two(think, auto_accept=False)
+    began = trio.current_time()
+    refused = await refusal(home, deadline=3.0)
+
+    assert refused.code is Code.DEADLINE
+    assert 2.9 < trio.current_time() - began < 3.2
+    await trio.sleep(1)
+    assert away.snapshot()["channels"] == []
+    assert logged("channel.refused", direction="in", code=Code.DEADLINE)
+
+
+async def test_an_accepted_channel_outlives_the_openers_deadline(autojump_clock, two):
+    async def accept_late(channel):
+        await trio.sleep(1)
+        await channel.accept()
+        await trio.sleep(60)
+        await channel.send_all(b"worth it")
+
+    home, _ = await two(accept_late, auto_accept=False)
+    async with home.open_channel("demo", deadline=2.0) as channel:
+        assert await receive_all(channel) == b"worth it"
+
+
+async def test_answering_twice_is_a_bug(autojump_clock, fleet):
+    async def twice(channel):
+        await channel.accept()
+        await channel.accept()
+
+    async with fleet.open("home") as home, fleet.open("away") as away:
+        await connected(home, "away")
+        with pytest.RaisesGroup(LocalProtocolError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                serve = functools.partial(away.serve, "demo", twice, auto_accept=False)
+                await nursery.start(serve)
+                async with home.open_channel("demo") as channel:
+                    with pytest.raises(ChannelBroken):
+                        await channel.receive_some()
+
+
+async def test_an_opener_that_gave_up_is_told_to_the_handler(autojump_clock, two):
+    seen = []
+
+    async def accept_too_late(channel):
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+        try:
+            await channel.accept()
+        except ChannelBroken as broken:
+            seen.append(broken.code)
+            raise
+
+    home, away = await two(accept_too_late, auto_accept=False)
+    with trio.move_on_after(1):
+        async with home.open_channel("demo", deadline=60):
+            pass
+    await trio.sleep(10)
+
+    assert seen == [Code.CANCELLED]
+    assert away.snapshot()["channels"] == []
+
+
+async def answer_to(home, wire: bytes, *, fin: bool = False) -> bytes:
+    (link,) = home.peers.standing_links()
+    stream = await link.connection.open_stream()
+    await (stream.send_all_eof(wire) if fin else stream.send_all(wire))
+    return await stream.receive_some()
+
+
+@pytest.mark.parametrize(
+    ("wire", "fin", "code"),
+    [
+        (encode(a_frame(Open)) + b"too early", False, Code.UNEXPECTED_FRAME),
+        (encode(a_frame(Accepted)), False, Code.UNEXPECTED_FRAME),
+        (b"\xff\xff\xff\xff", False, Code.MALFORMED_FRAME),
+        (encode(a_frame(Open))[:20], True, Code.MALFORMED_FRAME),
+        (encode(a_frame(Open))[:20], False, Code.DEADLINE),
+    ],
+    ids=["payload-before-accepted", "no-open", "too-long", "cut-short", "never-whole"],
+)
+async def test_an_odd_first_frame_refuses_that_channel_alone(
+    autojump_clock, two, logged, wire, fin, code
+):
+    home, _away = await two()
+    assert await answer_to(home, wire, fin=fin)
+    assert logged("channel.refused", direction="in", code=code, peer="home")
+    async with home.open_channel("demo") as channel:
+        await channel.send_all(b"fine")
+        assert await channel.receive_some() == b"fine"
+
+
+async def test_half_an_open_does_not_hold_up_the_next_channel(autojump_clock, two):
+    home, _ = await two()
+    (link,) = home.peers.standing_links()
+    stream = await link.connection.open_stream()
+    wire = encode(a_frame(Open, client=None))
+    await stream.send_all(wire[:10])
+    began = trio.current_time()
+    async with home.open_channel("demo"):
+        assert trio.current_time() - began < 0.1
+    await stream.send_all(wire[10:])
+    assert await stream.receive_some()
