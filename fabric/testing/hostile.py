@@ -20,6 +20,11 @@ from fabric.trio_quic import Settings
 from fabric.trio_quic._native import Engine, Sink, configuration
 from fabric.trio_quic.settings import Identity
 
+X25519_ML_KEM_768 = 0x11EC
+"""The group whose shares may decode badly (TLS named groups)."""
+
+KEY_SHARE_EXTENSION = 51
+
 INITIAL_BYTES = 1200
 TAG_BYTES = 16
 NUMBER_BYTES = 2
@@ -62,6 +67,26 @@ def hello_datagrams(
         )
         for number, at in enumerate(range(0, len(message) or 1, MAX_CRYPTO))
     ]
+
+
+def key_share(message: bytes, group: int) -> slice:
+    """Return where in a ClientHello the public key for *group* stands."""
+    buffer = Buffer(data=message)
+    buffer.seek(4 + 2 + 32)  # message header, legacy version, random
+    for length_bytes in (1, 2, 1):  # session id, cipher suites, compression methods
+        _skip(buffer, length_bytes)
+    buffer.pull_uint16()
+    while buffer.pull_uint16() != KEY_SHARE_EXTENSION:
+        _skip(buffer, 2)
+    buffer.seek(buffer.tell() + 4)
+    while buffer.pull_uint16() != group:
+        _skip(buffer, 2)
+    size = buffer.pull_uint16()
+    return slice(buffer.tell(), buffer.tell() + size)
+
+
+def _skip(buffer: Buffer, length_bytes: int) -> None:
+    buffer.pull_bytes(int.from_bytes(buffer.pull_bytes(length_bytes), "big"))
 
 
 def crypto_frame(data: bytes, offset: int = 0) -> bytes:
