@@ -49,6 +49,8 @@ class Network:
     def __init__(self, *, seed: int = 0, weather: Weather = CLEAR) -> None:
         self.weather = weather
         self.observers: list[Observer] = []
+        self.loses: Callable[[bytes, Address, Address], bool] = lambda *_datagram: False
+        """Decides on top of the weather that a datagram is lost."""
         self.lost = 0
         """Datagrams that did not arrive, for whatever reason."""
         self._random = random.Random(seed)
@@ -79,7 +81,8 @@ class Network:
             observer(datagram, source, to)
         target, weather, chance = self._by_address.get(to), self.weather, self._random.random
         is_cut = frozenset((source[0], to[0])) in self._cut
-        if target is None or is_cut or chance() < weather.loss:
+        is_lost = is_cut or self.loses(datagram, source, to) or chance() < weather.loss
+        if target is None or is_lost:
             self.lost += 1
             return
         copies = 2 if chance() < weather.duplicate else 1

@@ -64,8 +64,9 @@ class Settings:
     """The same where the round trip is over 5 ms: a stream's rate is at most window / RTT."""
 
     peer_credit: bool = True
-    """Whether peers keep stream credit as we do. ``False``, for peers of another make, leaves the
-    engine's own windows and :attr:`guard_bytes`: a stalled reader then loses its stream."""
+    """Whether peers keep stream credit and mark a stream's end as we do. ``False``, for peers of
+    another make, leaves the engine's own windows and :attr:`guard_bytes`: a stalled reader then
+    loses its stream, and an end that is lost on the way may never arrive."""
 
     guard_bytes: int = 32 * MIB
     """Promised beyond :data:`INITIAL_CREDIT`, and unread, per connection. Past it the stream that

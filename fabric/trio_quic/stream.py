@@ -22,6 +22,11 @@ SLICE = 64 * 1024
 YIELD_EVERY = 4 * SLICE
 """Bytes between checkpoints of one ``send_all``: a third of a millisecond; each costs 20 us."""
 
+END_MARK = b"\0"
+"""Travels with every FIN, outside credit, and is dropped by the peer. The engine forgets what
+becomes of a FIN frame without data while earlier data is unacknowledged: lost, it would never be
+sent again and the reader would wait for ever; acknowledged, the stream would never be finished."""
+
 SMALL = 2 * 1024
 """Received pieces below this are joined, or a peer's 1-byte frames would cost 40 bytes each."""
 
@@ -145,6 +150,8 @@ class Stream(trio.abc.HalfCloseableStream):
         self._sent += len(data)
         if fin:
             self._send_error = _ENDED
+            if self._connection.limits.peer_credit:
+                data = b"".join((data, END_MARK))
         self._connection.hand_over(self.id, data, fin=fin)
 
     def _room(self) -> int:
@@ -274,6 +281,8 @@ class Stream(trio.abc.HalfCloseableStream):
     def on_data(self, data: bytes, fin: bool) -> None:
         if self._receive_error is not None:
             return
+        if fin and self._connection.limits.peer_credit:
+            data = data[: -len(END_MARK)]
         if data:
             self._append(data)
         if fin:
