@@ -6,12 +6,15 @@ Sealing is aioquic's, which is none of the product's dependencies: import this i
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
 from functools import cache
 from typing import cast
 
 from aioquic._buffer import Buffer  # aioquic.buffer does not re-export it for type checkers
 from aioquic.buffer import encode_uint_var
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.packet import QuicProtocolVersion, pull_quic_header
 from attrs import frozen
@@ -50,6 +53,16 @@ def an_honest_hello(identity: Identity) -> Hello:
     for datagram in engine.poll(0.0, 8):
         pieces.update(_crypto_pieces(datagram))
     return Hello(b"".join(pieces[at] for at in sorted(pieces)), engine.host_cid)
+
+
+@cache
+def a_short_hello() -> Hello:
+    """Return a ClientHello of another make, short enough for one datagram: all TLS for one."""
+    shared = QuicConfiguration(alpn_protocols=[Settings().alpn], verify_mode=ssl.CERT_NONE)
+    client = QuicConnection(configuration=shared)
+    client.connect(("192.0.2.1", 4433), now=0.0)
+    ((datagram, _to),) = client.datagrams_to_send(0.0)
+    return Hello(_crypto_pieces(datagram)[0], client.host_cid)
 
 
 def hello_datagrams(
