@@ -22,7 +22,7 @@ import trio
 
 from fabric import __version__
 from fabric.codes import Code
-from fabric.config import NodeConfig, PeerConfig, ServiceConfig, load_config
+from fabric.config import HostPort, NodeConfig, PeerConfig, ServiceConfig, load_config
 from fabric.core.admission import Myself
 from fabric.core.backoff import Backoff
 from fabric.core.frames import Bye, Draining
@@ -63,6 +63,9 @@ not to be ready."""
 
 ENDING_WITHIN: Final = 1.0
 """Seconds for channels that were reset to be let go by their handlers."""
+
+GOODBYE_WITHIN: Final = 2.0
+"""Seconds for farewells. A peer that takes none finds out by itself."""
 
 
 class Role(Protocol):
@@ -299,13 +302,14 @@ class Node:
     def begin(self) -> None:
         """Be ready: everything has been started."""
         self.state = "ready"
-        host, port = self.endpoint.address
-        log.info("node.ready", id=self.node_id, listen=f"{host}:{port}", boot_seq=self.me.boot_seq)
+        listen = str(HostPort(*self.endpoint.address))
+        log.info("node.ready", id=self.node_id, listen=listen, boot_seq=self.me.boot_seq)
 
     async def say_goodbye(self) -> None:
         """Tell the peers that this node goes, so that they need not find out."""
-        await self.peers.tell_all(Bye(code=Code.SHUTTING_DOWN.value))
-        await self.peers.close_all(Code.SHUTTING_DOWN)
+        with trio.move_on_after(GOODBYE_WITHIN):
+            await self.peers.tell_all(Bye(code=Code.SHUTTING_DOWN.value))
+            await self.peers.close_all(Code.SHUTTING_DOWN)
 
     # -- views --
     def channel(self, channel_id: str) -> Mapping[str, Any] | None:
@@ -331,7 +335,6 @@ class Node:
         }
 
     def _row(self) -> views.Row:
-        host, port = self.endpoint.address
         return {
             "name": self.name,
             "id": self.node_id,
@@ -341,7 +344,7 @@ class Node:
             "release": __version__,
             "state": self.state,
             "uptime_s": round(time.monotonic() - self.started_at, 3),
-            "listen": f"{host}:{port}",
+            "listen": str(HostPort(*self.endpoint.address)),
         }
 
 

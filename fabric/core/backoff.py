@@ -78,9 +78,12 @@ class Redial:
         """Return the seconds that an attempt begun at *now* may take."""
         return self.eager_timeout if self._is_eager(now) else self.timeout
 
-    def next_delay(self, now: float) -> float:
-        """Return the seconds to wait after an attempt that failed at *now*."""
-        if self._is_eager(now):
+    def next_delay(self, now: float, *, refused: bool = False) -> float:
+        """Return the seconds to wait after an attempt that failed at *now*.
+
+        A peer that answered, and *refused*, is there already: what it needs is its operator.
+        """
+        if self._is_eager(now) and not refused:
             return self.rng.uniform(self.eager_bound / 3, self.eager_bound)
         return self._patient.next_delay()
 

@@ -96,6 +96,10 @@ class OfferBook:
         """Drop what *peer* told: it is gone, and says it again when it returns."""
         self._told.pop(peer, None)
 
+    def offers(self, peer: NodeName, service: str) -> bool:
+        """Return whether *peer* is known to offer *service*."""
+        return service in self.expected.get(peer, ()) or service in self._told.get(peer, ())
+
     def offered_by(self, peer: NodeName) -> frozenset[str]:
         """Return the services of *peer*, told or expected."""
         return frozenset().union(self.expected.get(peer, ()), self._told.get(peer, ()))
@@ -103,7 +107,7 @@ class OfferBook:
     def instances(self, service: str) -> list[NodeName]:
         """Return who offers *service*, connected or not, sorted by name."""
         peers = self.expected.keys() | self._told.keys()
-        return sorted(peer for peer in peers if service in self.offered_by(peer))
+        return sorted(peer for peer in peers if self.offers(peer, service))
 
     def told_services(self) -> frozenset[str]:
         """Return every service that any peer told of."""

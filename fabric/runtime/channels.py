@@ -234,7 +234,8 @@ class Channels:
 
     metrics: Metrics
     events: EventBus
-    _live: dict[str, Channel] = field(init=False, factory=dict)
+    _live: dict[Channel, None] = field(init=False, factory=dict)
+    """In the order of their opening. Not by id: a peer chooses that, and could choose it twice."""
     _ended: OrderedDict[str, ChannelInfo] = field(init=False, factory=OrderedDict)
     _emptied: trio.Event | None = field(init=False, default=None)
 
@@ -242,13 +243,13 @@ class Channels:
         return len(self._live)
 
     def entered(self, channel: Channel) -> None:
-        # Both ends of a channel may live here, when a node opens what it offers itself.
-        self._live[channel.id + channel.direction] = channel
+        self._live[channel] = None
 
     def left(self, channel: Channel) -> None:
         """Strike *channel* off; write its line and count it. Nothing the second time."""
-        if self._live.pop(channel.id + channel.direction, None) is None:
+        if channel not in self._live:
             return
+        del self._live[channel]
         if not self._live and self._emptied is not None:
             self._emptied.set()
         info = channel.info()
@@ -274,14 +275,14 @@ class Channels:
 
     def find(self, channel_id: str) -> ChannelInfo | None:
         """Return the channel of that id, open or among the last that were."""
-        for direction in ("out", "in"):
-            if (channel := self._live.get(channel_id + direction)) is not None:
+        for channel in self._live:
+            if channel.id == channel_id:
                 return channel.info()
         return self._ended.get(channel_id)
 
     def view(self) -> list[ChannelInfo]:
         """Return every open channel, the oldest first."""
-        return [channel.info() for channel in self._live.values()]
+        return [channel.info() for channel in self._live]
 
     async def wait_empty(self) -> None:
         """Wait until no channel is open. New ones meanwhile are waited for too."""
@@ -292,7 +293,7 @@ class Channels:
 
     def reset_all(self, code: Code) -> int:
         """Break every open channel; return how many that were."""
-        open_now = [each for each in self._live.values() if each.state not in FINAL]
+        open_now = [each for each in self._live if each.state not in FINAL]
         for channel in open_now:
             channel.reset(code)
         return len(open_now)

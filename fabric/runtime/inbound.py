@@ -48,6 +48,7 @@ class InboundChannel(Channel):
         except (QuicError, trio.ClosedResourceError) as error:
             self._break(error)
         self.opened()
+        self._register.metrics.channels_opened.add(self.service, "in")
         self._lift_deadline()
 
     async def refuse(self, code: Code, detail: str = "") -> None:

@@ -117,7 +117,7 @@ class Opener:
             for link in self.links()
             if link not in tried
             and link.takes_channels
-            and ask.service in self.book.offered_by(link.member.name)
+            and self.book.offers(link.member.name, ask.service)
             and self._objection_at(ask, link) is None
         }
         if len(links) < 2:
@@ -137,7 +137,7 @@ class Opener:
         objections = [
             self._objection_at(ask, link)
             for link in self.links()
-            if link.takes_channels and ask.service in self.book.offered_by(link.member.name)
+            if link.takes_channels and self.book.offers(link.member.name, ask.service)
         ]
         return ask.refused(next((code for code in objections if code), Code.NO_INSTANCE))
 

@@ -13,7 +13,6 @@ from fabric.core.backoff import Redial
 from fabric.core.roster import Member
 from fabric.core.standing import Claim
 from fabric.errors import RefusedError
-from fabric.runtime.closing import close
 from fabric.runtime.links import Link
 
 MOST_ARRIVALS: Final = 8
@@ -73,12 +72,13 @@ class Peer:
             unreached = refused.code in UNREACHED
             self.turn(PeerState.WAITING if unreached else PeerState.REFUSED, refused.code)
 
-    def offer(self, link: Link) -> None:
-        """Hand *link* to the peer's task; closed as busy when that does not take it."""
+    def offer(self, link: Link) -> bool:
+        """Hand *link* to the peer's task, or return that it takes no more now."""
         try:
             self._arriving.send_nowait(link)
         except trio.WouldBlock:
-            close(link.connection, Code.BUSY)
+            return False
+        return True
 
     async def next_link(self) -> Link:
         """Wait for a link that was admitted."""

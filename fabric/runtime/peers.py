@@ -30,6 +30,7 @@ import trio
 from attrs import define, field
 
 from fabric.codes import Code
+from fabric.config import HostPort
 from fabric.core.admission import Acceptor, Admit, Dialler, Myself
 from fabric.core.backoff import Backoff, Redial
 from fabric.core.codec import encode
@@ -183,7 +184,8 @@ class Peers:
                 if peer.link is None:
                     await self._dial(peer, way, endpoint)
             if peer.link is None:
-                await trio.sleep(peer.redial.next_delay(trio.current_time()))
+                refused = peer.state is PeerState.REFUSED
+                await trio.sleep(peer.redial.next_delay(trio.current_time(), refused=refused))
 
     async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
         """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
@@ -234,16 +236,17 @@ class Peers:
                 displaced.spare()
         if judgement.stands:
             self._stands(peer, link, admit)
-        peer.offer(link)
+        if not peer.offer(link):
+            close(link.connection, Code.BUSY)
+            self._left(peer, link)
 
     def _stands(self, peer: Peer, link: Link, admit: Admit) -> None:
         peer.stand(link)
         peer.turn(PeerState.CONNECTED)
-        host, port = link.connection.remote_address
         log.info(
             "peer.connected",
             peer=peer.member.name,
-            address=f"{host}:{port}",
+            address=str(HostPort(*link.connection.remote_address)),
             dialled_by=self.me.name if link.connection.is_dialler else peer.member.name,
             version=admit.version,
             boot_seq=admit.claim.boot_seq,
@@ -293,7 +296,7 @@ class Peers:
             code,
             trio.current_time(),
             peer=peer,
-            address="{}:{}".format(*address),
+            address=str(HostPort(*address)),
             side=side,
             by="peer" if refused.hop else "here",
             detail=refused.detail,

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
+from fabric.config import HostPort
 from fabric.core.offers import OfferBook
 from fabric.core.planes import Planes
 from fabric.runtime.channels import ChannelInfo
@@ -33,7 +34,7 @@ def peer_row(peer: Peer, book: OfferBook) -> Row:
         "roles": sorted(member.roles),
         "state": peer.state.value,
         "reason": peer.reason.label if peer.reason is not None else None,
-        "path": "direct {}:{}".format(*connection.remote_address) if connection else None,
+        "path": f"direct {HostPort(*connection.remote_address)}" if connection else None,
         "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
         "sent_bytes_per_s": _whole(link.sent_rate) if link else None,
         "received_bytes_per_s": _whole(link.received_rate) if link else None,

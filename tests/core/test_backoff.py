@@ -45,3 +45,11 @@ def test_an_eager_delay_is_never_nothing() -> None:
     redial = Redial(random.Random(1))
 
     assert min(redial.next_delay(0.0) for _ in range(1000)) > 0.05
+
+
+def test_a_peer_that_refuses_is_not_hammered() -> None:
+    redial = Redial(random.Random(1))
+    redial.lost(0.0)
+    delays = [redial.next_delay(1.0, refused=True) for _ in range(100)]
+
+    assert sum(delays) / len(delays) > 2 * redial.eager_bound

@@ -276,3 +276,23 @@ async def test_half_an_open_does_not_hold_up_the_next_channel(autojump_clock, tw
         assert trio.current_time() - began < 0.1
     await stream.send_all(wire[10:])
     assert await stream.receive_some()
+
+
+async def test_a_channel_id_that_a_peer_uses_twice_mixes_nothing_up(autojump_clock, two, logged):
+    home, away = await two()
+    (link,) = home.peers.standing_links()
+    streams = []
+    for _ in range(2):
+        stream = await link.connection.open_stream()
+        await stream.send_all(encode(a_frame(Open, client=None)))
+        await stream.receive_some()
+        streams.append(stream)
+    assert len(away.channels) == 2
+    await streams[0].aclose()
+    await trio.sleep(1)
+    assert len(away.channels) == 1
+    await streams[1].aclose()
+    await trio.sleep(1)
+    assert len(away.channels) == 0
+    assert len(logged("channel.closed", direction="in")) == 2
+    assert away.metrics.channels_opened.series["demo", "in"] == 2

@@ -28,7 +28,7 @@ def links(node):
 
 async def until(condition, *args, **facts):
     """Wait for *condition*; the clock of these tests jumps, so looking often costs nothing."""
-    while not condition(*args, **facts):  # noqa: ASYNC110 -- not all of it has an event
+    while not condition(*args, **facts):
         await trio.sleep(0.01)
 
 
@@ -330,3 +330,24 @@ async def test_this_nodes_own_entry_in_the_list_of_peers_is_left_out(autojump_cl
 
     async with fleet.open("home", peers=(*config.peers, own)) as home:
         assert [p.member.name for p in home.peers.by_id.values()] == ["away"]
+
+
+async def test_a_peer_that_refuses_us_is_tried_patiently(autojump_clock, fleet, logged):
+    """Thirty seconds after the start would be time for a hundred eager attempts."""
+    async with fleet.open("away", peers=()) as away, fleet.open("home"):
+        await trio.sleep(30)
+        refused = away.metrics.hellos_refused.series[Code.UNKNOWN_KEY, "acceptor"]
+        assert 5 < refused < 40
+
+
+async def test_an_arrival_that_the_peers_task_does_not_take_is_closed_and_forgotten(
+    autojump_clock, fleet, monkeypatch
+):
+    async with fleet.open("home") as home:
+        monkeypatch.setattr("fabric.runtime.peer.Peer.offer", lambda _self, _link: False)
+        async with fleet.open("away"):
+            await trio.sleep(2)
+            assert peer(home, "away").link is None
+            assert not links(home)
+            monkeypatch.undo()
+            await connected(home, "away")
