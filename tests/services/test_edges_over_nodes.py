@@ -152,10 +152,10 @@ async def test_a_service_full_at_the_offering_node_resets_the_client(
     ):
         await connected(near, "away")
         way = Way(near, far)
-        with await way.connect() as first, await way.connect() as second:
+        with await way.connect() as first:
             await tcp.send_all(first, b"ping")
             assert await tcp.receive(first) == b"ping"
-            with resets():
+            with await way.connect() as second, resets():
                 await received(second)
         assert way.refused == {Code.SERVICE_FULL}
 

@@ -2,7 +2,6 @@
 
 import socket
 
-import pytest
 import trio
 
 from services import tcp
@@ -20,10 +19,8 @@ async def test_accepted_and_connected_sockets_are_not_delayed_and_kept_alive():
 
 async def test_an_ipv6_wildcard_leaves_ipv4_alone():
     with await tcp.listen("::", 0) as six:
-        port = six.getsockname()[1]
-        with pytest.raises(ConnectionRefusedError):
-            await tcp.connect("127.0.0.1", port)
-        (await tcp.listen("0.0.0.0", port)).close()
+        # Looked at, not tried: somebody else may have the same port of IPv4.
+        assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
 async def test_a_name_is_bound_at_its_ipv4_address_first(monkeypatch):
