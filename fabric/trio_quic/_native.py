@@ -77,6 +77,9 @@ ACTIVE_CIDS = 2
 MAX_UNIDIRECTIONAL = 16
 """Per connection: the credit stream, a greeting, and room for its user's own."""
 
+MAX_UNPACKED = 64
+"""Datagrams made ahead of a flush; a GSO run. The core packs at most 16 frames ahead."""
+
 ACK_DELAY_EXPONENT = 3
 MAX_ACK_DELAY = 0.025
 IDLE_REASON = "Idle timeout"
@@ -212,6 +215,9 @@ class Engine(QuicConnection):
         self._reset_token = reset_token
         self._idle_timeout = limits.idle_timeout
         self._idle_at = math.inf
+        self._probes_cleared = 0
+        """How many probe timeouts the core had had when last all it had packed was sent."""
+        self._unpacked: list[bytes] = []
         super().__init__(
             configuration=shared,
             original_destination_connection_id=original_cid,
@@ -275,7 +281,7 @@ class Engine(QuicConnection):
             report = core.receive_gro_buffer(buffer, segment, PEER, now)
         else:
             report = core.receive_datagram(buffer, PEER, now)
-        self._drain_core()
+        self._take_events(now)
         if report[2] == 0:
             return False
         self._idle_at = now + self._idle_timeout
@@ -285,8 +291,32 @@ class Engine(QuicConnection):
         """Let everything due at *now* happen."""
         if self._core is not None:
             self._core.handle_timer(now)
-            self._drain_core()
+            self._take_events(now)
             self._drain_facade()
+
+    def _take_events(self, now: float) -> None:
+        """Take what the core has to say, but not while copies of unanswered packets wait in it.
+
+        A probe timeout packs such copies; where the congestion window is full they wait. When a
+        late ACK of the original then finishes a stream, taking that event drops the stream, and
+        the core breaks as it sends the copy. So what is packed leaves first, and as long as the
+        window does not let it the events stay where they are: a round trip or two.
+        """
+        core = self._core
+        if core.pto_total == self._probes_cleared or self._unpack(now):
+            self._drain_core()
+
+    def _unpack(self, now: float) -> bool:
+        """Move all that the core has packed to where :meth:`poll` finds it; tell if that is all."""
+        core = self._core
+        probes = core.pto_total
+        while len(self._unpacked) < MAX_UNPACKED and (sent := core.poll_transmit(now)) is not None:
+            self._unpacked.append(sent[0])
+        window = core.congestion_window - core.bytes_in_flight
+        if core.state == "connected" and window < self._limits.max_datagram_bytes:
+            return False
+        self._probes_cleared = probes
+        return True
 
     def poll(self, now: float, limit: int) -> list[bytes]:
         """Return at most *limit* datagrams to send now, in order."""
@@ -294,8 +324,8 @@ class Engine(QuicConnection):
         if core is None:
             return []
         transmit = core.poll_transmit
-        datagrams: list[bytes] = []
-        for _ in range(limit):
+        datagrams, self._unpacked = self._unpacked[:limit], self._unpacked[limit:]
+        for _ in range(limit - len(datagrams)):
             sent = transmit(now)
             if sent is None:
                 break
@@ -325,7 +355,6 @@ class Engine(QuicConnection):
         timer = None if self._core is None else self._core.get_timer()
         if timer is not None and timer[0] == "loss_detection" and timer[1] < self._idle_at:
             self._core.handle_timer(timer[1])
-            self._drain_core()
 
     # -- streams --
     def open(self, *, unidirectional: bool = False) -> int:

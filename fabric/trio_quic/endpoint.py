@@ -12,10 +12,10 @@ routes each by its connection ID, fires due timers and flushes the connections t
 A timer set earlier by another task moves the waiting scope's deadline; a deadline of ``-inf`` is
 the wake-up call. A connection has at most one live entry in the heap; stale ones are skipped.
 
-*When bytes leave.* A task that sends on its own account flushes its connection at once. After a
-pass that woke tasks the pump lets them run first and then sends what they all said together, with
-the acknowledgements: fewer datagrams, and at 32 requests in flight 21.6k a second where flushing
-from each task made 13.5k.
+*When bytes leave.* A task that sends on its own account flushes its connection at once, the first
+few times between two passes. After a pass that woke tasks the pump lets them run first and then
+sends what they all said together, with the acknowledgements: fewer datagrams, and at 32 requests
+in flight 21.6k a second where flushing from each task made 13.5k.
 
 *What strangers can do.* Everything before admission is judged by :class:`.strangers.Strangers`;
 what the engine throws, panics of its native part included, ends one connection and is counted.
@@ -63,6 +63,10 @@ class Counters:
 
 MAX_FAILURE_KINDS = 32
 
+PROMPT_FLUSHES = 2
+"""Flushes from tasks of their own accord between two passes; what more they say is gathered. A
+lone sender never waits, sixteen at once save a tenth of the processor."""
+
 
 class Endpoint:
     """Where connections are dialled from and accepted at. Open it with :func:`open_endpoint`."""
@@ -85,6 +89,7 @@ class Endpoint:
         self.failed: Callable[[Connection], None] = lambda _connection: None
         """Told of each dialler that failed before :meth:`accept` could return it; its ``closed``
         says why. Strangers cause it at will. Must not raise or block."""
+        self._prompt_flushes = 0
         self.woken = False
         """Whether this pass has woken a task whose bytes are worth waiting for."""
         self._transport = transport
@@ -161,11 +166,13 @@ class Endpoint:
 
     # -- for connections --
     def touch(self, connection: Connection) -> None:
-        if self.woken:
-            connection.dirty = True
-            self._dirty.append(connection)
-        else:
+        if not self.woken and self._prompt_flushes < PROMPT_FLUSHES:
+            self._prompt_flushes += 1
             self._flush(connection)
+            return
+        connection.dirty = True
+        self._dirty.append(connection)
+        self._wake()
 
     def adopt(self, connection: Connection, *cids: bytes) -> None:
         """Take a new connection in, routed by *cids*."""
@@ -224,6 +231,7 @@ class Endpoint:
                 if self.woken:
                     await self._gather()
                 self.woken = False
+                self._prompt_flushes = 0
                 self._flush_dirty()
 
     async def _gather(self) -> None:

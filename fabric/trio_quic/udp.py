@@ -26,8 +26,10 @@ MAX_READ = 65_535
 MAX_SEGMENTS = 64
 """Datagrams per send. This kernel takes 128, older ones 64."""
 
-MAX_GSO_BYTES = 65_507
-"""Payload of one UDP send over IPv4; more is EMSGSIZE."""
+MAX_GSO_BYTES = 65_474
+"""Payload of one send: with link, IPv6 and UDP headers still a 64 KiB buffer. Up to 65,507 the
+kernel takes it, but what passes 65,536 with its headers arrives as single datagrams (measured:
+46 x 1424 bytes, and a third of the rate)."""
 
 MAX_QUEUED = 4096
 """Datagrams kept while the socket is not writable; beyond it they are dropped, as routers do."""
