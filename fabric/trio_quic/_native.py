@@ -307,7 +307,7 @@ class Engine(QuicConnection):
             self._drain_core()
 
     def _unpack(self, now: float) -> bool:
-        """Move all that the core has packed to where :meth:`poll` finds it; tell if that is all."""
+        """Move what the core has packed to where :meth:`poll` finds it; tell if that is all."""
         core = self._core
         probes = core.pto_total
         while len(self._unpacked) < MAX_UNPACKED and (sent := core.poll_transmit(now)) is not None:
