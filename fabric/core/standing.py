@@ -25,6 +25,10 @@ Both ends see the same two dials and come to the same answer, in whichever order
 finish. Nothing new is opened on a spare connection; the lower node id says Bye(duplicate) on it
 once it knows the other to be admitted both ways, and it closes when its channels have ended.
 
+The higher node id cannot know whether the lower one saw the same: a dial that was given up may
+still have been admitted here, and displaced what stands there. So until it hears Bye it keeps
+its spare claims, and the newest of them stands again when the standing one ends.
+
 An older process that authenticates twice within a minute after it was told ``stale_instance``
 is no leftover of a restart but a second process with the same key, and is told so.
 """
@@ -109,6 +113,9 @@ def compare(standing: Claim | None, new: Claim) -> Verdict:
 class Standings:
     """The standing claim of every peer. Changed by :meth:`judge` and :meth:`ended` only."""
 
+    me: NodeId
+    _spares: dict[NodeId, list[Claim]] = field(init=False, factory=dict)
+    """Claims that may stand again, the newest last. Only of peers with lower node ids."""
     _standing: dict[NodeId, Claim] = field(init=False, factory=dict)
     _stale_at: dict[NodeId, float] = field(init=False, factory=dict)
 
@@ -121,15 +128,37 @@ class Standings:
         verdict = compare(standing, claim)
         if verdict is Verdict.STALE and self._is_second_stale(claim.peer, now):
             verdict = Verdict.DUPLICATE
+        if verdict is Verdict.SPARE:
+            self._spare(claim)
         if verdict not in _STANDS:
             return Judgement(verdict=verdict)
+        if verdict is Verdict.REPLACE:
+            self._spares.pop(claim.peer, None)
+        elif standing is not None:
+            self._spare(standing)
         self._standing[claim.peer] = claim
         return Judgement(verdict=verdict, displaced=standing)
 
-    def ended(self, claim: Claim) -> None:
-        """Forget *claim* if it stands; its connection is gone."""
-        if self._standing.get(claim.peer) is claim:
-            del self._standing[claim.peer]
+    def ended(self, claim: Claim) -> Claim | None:
+        """Forget *claim*: its connection is gone, or the lower node id said Bye on it.
+
+        Returns the claim that stands in its place, if it stood and there is one.
+        """
+        spares = self._spares.get(claim.peer, [])
+        if claim in spares:
+            spares.remove(claim)
+        if self._standing.get(claim.peer) is not claim:
+            return None
+        del self._standing[claim.peer]
+        if not spares:
+            self._spares.pop(claim.peer, None)
+            return None
+        self._standing[claim.peer] = spares.pop()
+        return self._standing[claim.peer]
+
+    def _spare(self, claim: Claim) -> None:
+        if self.me > claim.peer:
+            self._spares.setdefault(claim.peer, []).append(claim)
 
     def of(self, peer: NodeId) -> Claim | None:
         """Return the standing claim of *peer*."""

@@ -58,7 +58,7 @@ class Owner(Protocol):
     def me(self) -> Myself: ...
     @property
     def services(self) -> Services: ...
-    def heard(self, link: Link, frame: Offers | Draining) -> None: ...
+    def heard(self, link: Link, frame: Offers | Draining | Bye) -> None: ...
     def progressed(self) -> None: ...
 
 
@@ -83,6 +83,7 @@ class Link:
     _telling: trio.Lock = field(init=False, factory=trio.Lock)
     _drained: trio.Event = field(init=False, factory=trio.Event)
     _spared: trio.Event = field(init=False, factory=trio.Event)
+    _reinstated: trio.Event = field(init=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.connection = self.control.connection
@@ -98,6 +99,13 @@ class Link:
         """Open nothing more here; let the channels run out, then close."""
         self.is_spare = True
         self._spared.set()
+
+    def stand(self) -> None:
+        """Be what channels are opened on after all."""
+        self.is_spare = False
+        self._spared = trio.Event()
+        self._reinstated.set()
+        self._reinstated = trio.Event()
 
     async def run(self, accept: Callable[[Link], Awaitable[None]]) -> ConnectionClosed:
         """Keep the link until its connection is closed, by whoever; return how it ended.
@@ -143,10 +151,9 @@ class Link:
             case Draining():
                 self.is_draining = True
                 self.owner.heard(self, frame)
-            case Bye(code=code) if code == Code.DUPLICATE:
-                self.spare()
             case Bye():
                 self.is_draining = True
+                self.owner.heard(self, frame)
             case _:
                 name = type(frame).__name__
                 raise RemoteProtocolError(Code.UNEXPECTED_FRAME, f"{name} after Hello")
@@ -205,8 +212,18 @@ class Link:
             with trio.move_on_after(SPARE_FOR):
                 await self.wait_drained()
         else:
-            await trio.sleep(SPARE_FOR + TELL_WITHIN)  # for when the lower one cannot close it
+            await self._wait_spare_for(SPARE_FOR + TELL_WITHIN)
         await aclose(self.connection, Code.DUPLICATE)
+
+    async def _wait_spare_for(self, seconds: float) -> None:
+        """Wait until the link was spare for *seconds* on end: the lower node id could not close
+        it, or never knew that it is spare."""
+        while True:
+            await self._spared.wait()
+            with trio.move_on_after(seconds):
+                await self._reinstated.wait()
+                continue
+            return
 
     async def wait_drained(self) -> None:
         """Wait until no channel is open on this link."""

@@ -34,7 +34,7 @@ from fabric.config import HostPort
 from fabric.core.admission import Acceptor, Admit, Dialler, Myself
 from fabric.core.backoff import Backoff, Redial
 from fabric.core.codec import encode
-from fabric.core.frames import CHALLENGE_KIND, Challenge, Draining, Frame, Offers
+from fabric.core.frames import CHALLENGE_KIND, Bye, Challenge, Draining, Frame, Offers
 from fabric.core.identity import NONCE_BYTES, NodeId
 from fabric.core.offers import OfferBook
 from fabric.core.planes import Planes
@@ -81,12 +81,13 @@ class Peers:
     accept_channels: Callable[[Link], Awaitable[None]]
     """Takes the channels that a peer opens, until the link's connection is closed."""
     by_id: dict[NodeId, Peer] = field(init=False)
-    standings: Standings = field(init=False, factory=Standings)
+    standings: Standings = field(init=False)
     _greeted: dict[Connection, bytes] = field(init=False, factory=dict)
     """Nonces of the challenges whose connections are not through TLS yet. Bounded by what the
     endpoint lets strangers have, each for five seconds."""
 
     def __attrs_post_init__(self) -> None:
+        self.standings = Standings(self.me.node_id)
         self.by_id = {
             member.node_id: Peer(member, Redial(self.rng)) for member in self.roster.members()
         }
@@ -108,17 +109,18 @@ class Peers:
         raise AssertionError("keep_running returned")
 
     # -- for links --
-    def heard(self, link: Link, frame: Offers | Draining) -> None:
+    def heard(self, link: Link, frame: Offers | Draining | Bye) -> None:
         """Take what a peer said on its control stream."""
         name = link.member.name
         match frame:
             case Offers(names=names):
-                if self._peer(link).link is link:
-                    self.book.hear(name, frame)
-                    self.events.publish("offers.changed", peer=name, offers=names)
+                self.book.hear(name, frame)
+                self.events.publish("offers.changed", peer=name, offers=names)
             case Draining(until=until):
                 log.info("peer.draining", peer=name, until_s=until / 1000)
                 self.events.publish("peer.draining", peer=name)
+            case Bye(code=code) if code == Code.DUPLICATE:
+                self._retire(self._peer(link), link, Code.DUPLICATE)
 
     def progressed(self) -> None:
         """Raise the plane's watermark: a link was probed."""
@@ -254,23 +256,32 @@ class Peers:
         )
         self.events.publish("peer.connected", peer=peer.member.name)
 
+    def _retire(self, peer: Peer, link: Link, code: Code) -> bool:
+        """Let *link* stand no more; a spare one may take its place. Return whether it stood."""
+        promoted = self.standings.ended(link.claim)
+        if peer.link is not link:
+            return False
+        if promoted is not None:
+            peer.links[promoted].stand()
+            peer.stand(peer.links[promoted])
+            return True
+        self.book.forget(peer.member.name)
+        peer.redial.lost(trio.current_time())
+        peer.turn(PeerState.WAITING, code)
+        peer.stand(None)
+        self.events.publish("peer.disconnected", peer=peer.member.name, code=code)
+        return True
+
     def _left(self, peer: Peer, link: Link) -> None:
         del peer.links[link.claim]
-        self.standings.ended(link.claim)
         closed = link.connection.closed
         code = code_of_close(closed) if closed is not None else Code.CANCELLED
-        was_standing = peer.link is link
-        if was_standing:
-            self.book.forget(peer.member.name)
-            peer.redial.lost(trio.current_time())
-            peer.turn(PeerState.WAITING, code)
-            peer.stand(None)
-            self.events.publish("peer.disconnected", peer=peer.member.name, code=code)
+        stood = self._retire(peer, link, code)
         log.info(
             "peer.disconnected",
             peer=peer.member.name,
             code=code,
-            was_standing=was_standing,
+            stood=stood,
             age_s=round(trio.current_time() - link.opened_at, 3),
             sent_bytes=link.connection.bytes_sent,
             received_bytes=link.connection.bytes_received,

@@ -49,7 +49,7 @@ def an_acceptor(seed: int = 2, *, knows: tuple[int, ...] = (1,), **changes: obje
     return Acceptor(
         me=a_myself(seed, **changes),
         roster=a_roster(*knows),
-        standings=Standings(),
+        standings=Standings(a_member(seed).node_id),
         nonce=b"a" * 32,
     )
 
@@ -60,7 +60,7 @@ def a_dialler(
     return Dialler(
         me=a_myself(seed, **changes),
         roster=a_roster(*knows),
-        standings=Standings(),
+        standings=Standings(a_member(seed).node_id),
         intent=Direct(a_member(to), ("192.0.2.1", to)),
         acceptor_key=a_member(to).key,
         nonce=b"d" * 32,
@@ -236,7 +236,7 @@ def test_an_unauthenticated_hello_displaces_nobody() -> None:
 
 def test_the_lower_node_id_refuses_a_dial_that_came_after_its_own_was_answered() -> None:
     low, high = sorted((1, 2), key=lambda seed: a_member(seed).node_id)
-    standings = Standings()
+    standings = Standings(a_member(low).node_id)
     own = evolve(a_dialler(low, to=high, knows=(high,)), standings=standings)
     talk(own, an_acceptor(high, knows=(low,)))
     acceptor = evolve(an_acceptor(low, knows=(high,)), standings=standings)

@@ -17,14 +17,14 @@ def a_claim(
 
 
 def test_the_first_claim_stands() -> None:
-    standings, claim = Standings(), a_claim()
+    standings, claim = Standings(LOW), a_claim()
 
     assert standings.judge(claim, 0.0).stands
     assert standings.of(HIGH) is claim
 
 
 def test_a_quick_restart_replaces_the_old_process_at_once() -> None:
-    standings, old, new = Standings(), a_claim(), a_claim(boot_seq=101, instance=SECOND)
+    standings, old, new = Standings(LOW), a_claim(), a_claim(boot_seq=101, instance=SECOND)
     standings.judge(old, 0.0)
 
     judgement = standings.judge(new, 1.0)
@@ -35,7 +35,7 @@ def test_a_quick_restart_replaces_the_old_process_at_once() -> None:
 
 
 def test_an_older_process_is_refused_and_the_newer_stays() -> None:
-    standings, newer = Standings(), a_claim(boot_seq=101, instance=SECOND)
+    standings, newer = Standings(LOW), a_claim(boot_seq=101, instance=SECOND)
     standings.judge(newer, 0.0)
 
     assert standings.judge(a_claim(), 1.0).refusal is Code.STALE_INSTANCE
@@ -43,7 +43,7 @@ def test_an_older_process_is_refused_and_the_newer_stays() -> None:
 
 
 def test_an_older_process_that_comes_twice_in_a_minute_is_a_duplicate() -> None:
-    standings = Standings()
+    standings = Standings(LOW)
     standings.judge(a_claim(boot_seq=101, instance=SECOND), 0.0)
 
     refusals = [standings.judge(a_claim(), now).refusal for now in (1.0, 61.0, 122.0, 130.0)]
@@ -57,7 +57,7 @@ def test_an_older_process_that_comes_twice_in_a_minute_is_a_duplicate() -> None:
 
 
 def test_two_processes_with_one_key_and_one_boot_seq_are_a_duplicate_identity() -> None:
-    standings, standing = Standings(), a_claim()
+    standings, standing = Standings(LOW), a_claim()
     standings.judge(standing, 0.0)
 
     assert standings.judge(a_claim(instance=SECOND), 1.0).refusal is Code.DUPLICATE_IDENTITY
@@ -65,7 +65,7 @@ def test_two_processes_with_one_key_and_one_boot_seq_are_a_duplicate_identity() 
 
 
 def test_the_same_end_dialling_twice_means_that_it_lost_the_first() -> None:
-    standings, old, new = Standings(), a_claim(), a_claim()
+    standings, old, new = Standings(LOW), a_claim(), a_claim()
     standings.judge(old, 0.0)
 
     judgement = standings.judge(new, 1.0)
@@ -79,7 +79,7 @@ def test_the_same_end_dialling_twice_means_that_it_lost_the_first() -> None:
 def test_both_ends_keep_the_lower_node_ids_dial(
     order: tuple[int, int], other_order: tuple[int, int]
 ) -> None:
-    at_low, at_high = Standings(), Standings()
+    at_low, at_high = Standings(LOW), Standings(HIGH)
     seen_by_low = [a_claim(peer=HIGH, dialler=LOW), a_claim(peer=HIGH, dialler=HIGH)]
     seen_by_high = [a_claim(peer=LOW, dialler=LOW), a_claim(peer=LOW, dialler=HIGH)]
 
@@ -93,7 +93,7 @@ def test_both_ends_keep_the_lower_node_ids_dial(
 
 
 def test_a_spare_connection_is_not_refused_but_does_not_stand() -> None:
-    standings = Standings()
+    standings = Standings(LOW)
     standings.judge(a_claim(dialler=LOW), 0.0)
 
     judgement = standings.judge(a_claim(dialler=HIGH), 0.0)
@@ -104,7 +104,7 @@ def test_a_spare_connection_is_not_refused_but_does_not_stand() -> None:
 
 
 def test_an_ended_claim_makes_room_even_for_an_older_process() -> None:
-    standings, newer, older = Standings(), a_claim(boot_seq=101, instance=SECOND), a_claim()
+    standings, newer, older = Standings(LOW), a_claim(boot_seq=101, instance=SECOND), a_claim()
     standings.judge(newer, 0.0)
     standings.ended(newer)
 
@@ -112,7 +112,7 @@ def test_an_ended_claim_makes_room_even_for_an_older_process() -> None:
 
 
 def test_the_end_of_a_displaced_claim_does_not_touch_the_one_that_stands() -> None:
-    standings, old, new = Standings(), a_claim(), a_claim(boot_seq=101, instance=SECOND)
+    standings, old, new = Standings(LOW), a_claim(), a_claim(boot_seq=101, instance=SECOND)
     standings.judge(old, 0.0)
     standings.judge(new, 1.0)
     standings.ended(old)
@@ -121,7 +121,7 @@ def test_the_end_of_a_displaced_claim_does_not_touch_the_one_that_stands() -> No
 
 
 def test_peers_do_not_disturb_each_other() -> None:
-    standings, one = Standings(), a_claim(peer=HIGH)
+    standings, one = Standings(LOW), a_claim(peer=HIGH)
     standings.judge(one, 0.0)
     standings.judge(a_claim(peer=NodeId("mmmm"), boot_seq=999, instance=SECOND), 0.0)
 
@@ -147,3 +147,44 @@ def test_boot_seq_rises_even_when_the_clock_does_not(
     stored: int, clock: float, expected: int
 ) -> None:
     assert next_boot_seq(stored, clock) == expected
+
+
+def test_the_higher_end_keeps_its_spare_claim_until_the_lower_says_bye() -> None:
+    """The lower one may have given up the dial that displaced it, and never know."""
+    standings = Standings(HIGH)
+    first, late = a_claim(peer=LOW, dialler=LOW), a_claim(peer=LOW, dialler=LOW)
+    standings.judge(first, 0.0)
+    standings.judge(late, 0.0)
+
+    assert standings.ended(late) is first
+    assert standings.of(LOW) is first
+
+
+def test_a_spare_claim_that_was_said_bye_to_does_not_stand_again() -> None:
+    standings = Standings(HIGH)
+    first, second = a_claim(peer=LOW), a_claim(peer=LOW)
+    standings.judge(first, 0.0)
+    standings.judge(second, 0.0)
+    standings.ended(first)
+
+    assert standings.ended(second) is None
+    assert standings.of(LOW) is None
+
+
+def test_the_lower_end_which_says_bye_keeps_no_spare_claims() -> None:
+    standings = Standings(LOW)
+    first, second = a_claim(), a_claim()
+    standings.judge(first, 0.0)
+    standings.judge(second, 0.0)
+
+    assert standings.ended(second) is None
+
+
+def test_no_claim_of_an_older_process_stands_again() -> None:
+    standings = Standings(HIGH)
+    old = [a_claim(peer=LOW), a_claim(peer=LOW)]
+    new = a_claim(peer=LOW, boot_seq=101, instance=SECOND)
+    for claim in (*old, new):
+        standings.judge(claim, 0.0)
+
+    assert standings.ended(new) is None

@@ -27,7 +27,7 @@ from fabric.core.proof import hello_statement
 from fabric.net.tls import NodeKey, certificate_for
 from fabric.runtime.closing import code_of_close
 from fabric.testing.factories import FABRIC_ID, a_frame
-from fabric.testing.pairs import Fleet
+from fabric.testing.pairs import Fleet, connected, echo
 from fabric.trio_quic import Identity, QuicError, open_endpoint_on
 
 _hosts = itertools.count(1)
@@ -383,3 +383,35 @@ async def test_a_control_stream_that_is_reset_closes_the_link(
         assert isinstance(await peer.answer(), HelloOk)
         peer.control.reset(5)
         assert await peer.end() is Code.UNEXPECTED_FRAME
+
+
+async def test_a_dial_that_was_given_up_late_leaves_the_standing_link_standing(
+    autojump_clock, fleet, network, nursery, logged
+):
+    """``away``, the lower node id, gave up a dial that ``home`` still admits, and never knows."""
+    async with fleet.open("home") as home, fleet.open("away") as away:
+        assert home.node_id > away.node_id
+        await nursery.start(away.serve, "demo", echo)
+        await connected(home, "away")
+        await connected(away, "home")
+        (real,) = home.peers.standing_links()
+        async with open_stranger(network, HOME, key_of(fleet, "away")) as late:
+            said = hello(
+                key_of(fleet, "away"),
+                await late.challenge(),
+                key_of(fleet, "home").public,
+                instance=away.me.instance,
+                boot_seq=away.me.boot_seq,
+            )
+            await late.say(said)
+            assert isinstance(await late.answer(), HelloOk)
+            assert real.is_spare
+            late.connection.close(Code.HANDSHAKE_TIMEOUT, Code.HANDSHAKE_TIMEOUT.label)
+            await trio.sleep(1)
+        assert home.peers.standing_links() == [real]
+        await trio.sleep(60)
+        async with home.open_channel("demo") as channel:
+            await channel.send_all(b"x")
+            assert await channel.receive_some() == b"x"
+        assert home.peers.standing_links() == [real]
+        nursery.cancel_scope.cancel()
