@@ -78,11 +78,16 @@ class Stream(trio.abc.HalfCloseableStream):
         return f"<Stream {self.id} sent={self._sent} consumed={self._consumed}>"
 
     # -- sending --
+    @property
+    def sent(self) -> int:
+        """Bytes taken from the sender so far: where to go on after a cancelled send."""
+        return self._sent
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of *data*; returns when the engine has taken it within the peer's credit.
 
         Raises :exc:`StreamStopped`, :exc:`ConnectionClosed`, or :exc:`trio.ClosedResourceError`
-        after our own end. Cancelled half-way, an unknown part has been sent.
+        after our own end. Cancelled half-way, :attr:`sent` tells how much has gone.
         """
         await self._send(data, fin=False)
 
