@@ -16,7 +16,7 @@ from rich.live import Live
 from cli.client import AdminClient
 from cli.exit_codes import Exit
 from cli.exits import NotReachedError, finish
-from cli.local import INSPECTED_NODE, existing_fabric
+from cli.local.fabric import INSPECTED_NODE, existing_fabric
 from cli.output import show_text
 from cli.svg import picture
 from cli.views import gone_view, node_view

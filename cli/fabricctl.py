@@ -6,7 +6,10 @@ import sys
 
 import cyclopts
 
-from cli import ctl_channel, ctl_fabric, ctl_node, ctl_service
+from cli.ctl.channel import channel, channels
+from cli.ctl.fabric import down, status, up
+from cli.ctl.node import drain, nodes, stop
+from cli.ctl.service import expose, forward, unexpose
 from cli.exits import finish
 from fabric import __version__
 
@@ -22,17 +25,17 @@ app = cyclopts.App(
 )
 
 for _command in (
-    ctl_fabric.up,
-    ctl_fabric.down,
-    ctl_fabric.status,
-    ctl_node.nodes,
-    ctl_channel.channels,
-    ctl_channel.channel,
-    ctl_node.drain,
-    ctl_node.stop,
-    ctl_service.expose,
-    ctl_service.unexpose,
-    ctl_service.forward,
+    up,
+    down,
+    status,
+    nodes,
+    channels,
+    channel,
+    drain,
+    stop,
+    expose,
+    unexpose,
+    forward,
 ):
     app.command(_command, sort_key=len(list(app)))
 

@@ -15,8 +15,8 @@ import pytest
 import trio
 from attrs import define, field
 
-from cli.local import LocalFabric
-from cli.local_setup import prepare
+from cli.local.fabric import LocalFabric
+from cli.local.setup import prepare
 
 
 def _snapshot(name="usa-los-1", **changes):

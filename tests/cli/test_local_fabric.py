@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from cli.local import LocalFabric
-from cli.local_process import recorded
-from cli.local_running import running_processes
+from cli.local.fabric import LocalFabric
+from cli.local.process import recorded
+from cli.local.running import running_processes
 
 README = Path(__file__).parents[2] / "README.md"
 NAMES = ["backend", "edge-1", "home-1", "test-1", "usa-los-1"]

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from cli.exits import CommandError
-from cli.local_ports import free_ports, holder, is_free, next_free
-from cli.local_up import require_free
+from cli.local.ports import free_ports, holder, is_free, next_free
+from cli.local.up import require_free
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import sys
 import pytest
 import trio
 
-from cli import local_process
-from cli.local_process import Process, end, module, recorded, start, wait_ended
+from cli.local import process as local_process
+from cli.local.process import Process, end, module, recorded, start, wait_ended
 
 SLEEPER = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 STUBBORN = [

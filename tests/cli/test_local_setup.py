@@ -8,9 +8,9 @@ import stat
 import pytest
 
 from cli.exits import CommandError
-from cli.local import LocalFabric, only_one
-from cli.local_plan import APP, EDGE_NODE, FLEET, MEMBERS, OFFERING_NODE, SERVICE
-from cli.local_setup import prepare, remembered
+from cli.local.fabric import LocalFabric, only_one
+from cli.local.plan import APP, EDGE_NODE, FLEET, MEMBERS, OFFERING_NODE, SERVICE
+from cli.local.setup import prepare, remembered
 from fabric.config import load_config
 from fabric.core.access import Subject, permits
 

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from cli.local_running import known_processes, running_processes
-from cli.local_setup import prepare
+from cli.local.running import known_processes, running_processes
+from cli.local.setup import prepare
 
 CTL = "cli.fabricctl"
 

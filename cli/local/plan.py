@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from cli.exits import Json
-from cli.local_ports import LOOPBACK
+from cli.local.ports import LOOPBACK
 
 SERVICE = "demo"
 OFFERING_NODE = "usa-los-1"

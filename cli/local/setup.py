@@ -12,9 +12,9 @@ import tomli_w
 from attrs import evolve, frozen
 
 from cli.exits import CommandError, Json
-from cli.local import LocalFabric
-from cli.local_plan import FLEET, MEMBERS, PlannedNode, Ports, configuration
-from cli.local_ports import free_ports, is_free
+from cli.local.fabric import LocalFabric
+from cli.local.plan import FLEET, MEMBERS, PlannedNode, Ports, configuration
+from cli.local.ports import free_ports, is_free
 from fabric.net.tls import create_key, load_key
 
 LAYOUT = 1

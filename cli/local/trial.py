@@ -10,10 +10,10 @@ import trio
 from attrs import frozen
 
 from cli.exits import CommandError, Json, NotReachedError
-from cli.local import LocalFabric
-from cli.local_logs import lines_since, position
-from cli.local_plan import EDGE_NODE, OFFERING_NODE, SERVICE, Ports
-from cli.local_ports import LOOPBACK
+from cli.local.fabric import LocalFabric
+from cli.local.logs import lines_since, position
+from cli.local.plan import EDGE_NODE, OFFERING_NODE, SERVICE, Ports
+from cli.local.ports import LOOPBACK
 from cli.units import byte_count, milliseconds
 from fabric.config import HostPort
 

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, NotReachedError
-from cli.local import LocalFabric, existing_fabric, fabric_here, only_one
-from cli.local_plan import BACKEND, OFFERING_NODE
-from cli.local_process import Process
-from cli.local_running import end_all, known_processes, running_processes
-from cli.local_trial import told
-from cli.local_up import Up, bring_up
+from cli.local.fabric import LocalFabric, existing_fabric, fabric_here, only_one
+from cli.local.plan import BACKEND, OFFERING_NODE
+from cli.local.process import Process
+from cli.local.running import end_all, known_processes, running_processes
+from cli.local.trial import told
+from cli.local.up import Up, bring_up
 from cli.output import show
 from cli.tables import columns, state_word
 from cli.views import SHORT_ID

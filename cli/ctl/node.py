@@ -8,8 +8,8 @@ from rich.text import Text
 
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, NotReachedError
-from cli.local import LocalFabric, existing_fabric
-from cli.local_process import forget, recorded, wait_ended
+from cli.local.fabric import LocalFabric, existing_fabric
+from cli.local.process import forget, recorded, wait_ended
 from cli.output import show
 from cli.tables import columns, state_word
 from cli.units import UNKNOWN, age

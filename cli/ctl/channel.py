@@ -10,8 +10,8 @@ from rich.text import Text
 
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, NotReachedError, UsageError
-from cli.local import LocalFabric, existing_fabric
-from cli.local_logs import LogLine, lines_of_channel
+from cli.local.fabric import LocalFabric, existing_fabric
+from cli.local.logs import LogLine, lines_of_channel
 from cli.output import show
 from cli.tables import columns, state_word
 from cli.units import UNKNOWN, age, byte_count

@@ -10,10 +10,10 @@ from attrs import define, field
 
 from cli.client import AdminClient
 from cli.exits import CommandError, NotReachedError
-from cli.local import LocalFabric
-from cli.local_logs import last_lines
-from cli.local_plan import BACKEND
-from cli.local_process import Process, wait_ended
+from cli.local.fabric import LocalFabric
+from cli.local.logs import last_lines
+from cli.local.plan import BACKEND
+from cli.local.process import Process, wait_ended
 
 READY_WITHIN = 30.0
 """Seconds for all nodes to be ready and connected; two cores need about three."""

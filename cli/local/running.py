@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import trio
 
-from cli.local import LocalFabric
-from cli.local_plan import BACKEND, DRAIN_TIMEOUT
-from cli.local_process import Process, end, forget, recorded
+from cli.local.fabric import LocalFabric
+from cli.local.plan import BACKEND, DRAIN_TIMEOUT
+from cli.local.process import Process, end, forget, recorded
 
 _STEPS = (
     (signal.SIGTERM, DRAIN_TIMEOUT + 5.0),  # drain, with time to reset what is left

@@ -11,7 +11,7 @@ from rich.text import Text
 from cli.client import Documents
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
-from cli.local import EXPOSING_NODE, FORWARDING_NODE, existing_fabric
+from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, existing_fabric
 from cli.output import show
 from cli.units import age, byte_count
 from fabric.config import HostPort

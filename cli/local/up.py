@@ -9,14 +9,14 @@ import trio
 from attrs import frozen
 
 from cli.exits import CommandError
-from cli.local import LocalFabric, only_one
-from cli.local_plan import BACKEND, EDGE_NODE, FLEET, OFFERING_NODE, Ports
-from cli.local_ports import LOOPBACK, holder, is_free, next_free
-from cli.local_process import Process, module, start
-from cli.local_ready import Tell, wait_ready
-from cli.local_running import end_all, running_processes
-from cli.local_setup import DEFAULT_PORT, prepare, remembered
-from cli.local_trial import Journey, entrance, travel
+from cli.local.fabric import LocalFabric, only_one
+from cli.local.plan import BACKEND, EDGE_NODE, FLEET, OFFERING_NODE, Ports
+from cli.local.ports import LOOPBACK, holder, is_free, next_free
+from cli.local.process import Process, module, start
+from cli.local.ready import Tell, wait_ready
+from cli.local.running import end_all, running_processes
+from cli.local.setup import DEFAULT_PORT, prepare, remembered
+from cli.local.trial import Journey, entrance, travel
 
 
 @frozen

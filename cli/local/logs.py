@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from cli.exits import Json
-from cli.local import LocalFabric
+from cli.local.fabric import LocalFabric
 
 TAIL_BYTES = 64 * 1024
 """How far back the last lines of a log are looked for."""
