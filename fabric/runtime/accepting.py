@@ -53,10 +53,11 @@ class Accepter:
         async with trio.open_nursery() as nursery:
             while True:
                 stream = await link.connection.accept_stream()
+                reader = FrameReader(limit=MAX_OPEN)
                 try:
-                    reader = FrameReader(limit=MAX_OPEN)
-                    # Never waits: a stream is only seen when something of it has come.
-                    reader.feed(await stream.receive_some())
+                    # Waits for nobody honest: a stream is seen when something of it has come.
+                    with trio.move_on_after(OPEN_WITHIN):
+                        reader.feed(await stream.receive_some())
                     frame = reader.next_frame()
                 except ConnectionClosed:
                     raise
