@@ -225,8 +225,9 @@ async def test_a_lost_connection_breaks_its_channels_with_a_code(
         with pytest.raises(ChannelBroken) as broken:
             await channel.receive_some()
         assert trio.current_time() - began < 5.0
-    assert broken.value.code is Code.PEER_SILENT
+    assert broken.value.code is Code.PEER_LOST
     assert (await refusal(home)).code is Code.NO_INSTANCE
+    assert logged("peer.disconnected", peer="away", code=Code.PEER_SILENT)
 
 
 async def test_the_next_channel_works_after_the_connection_came_back(autojump_clock, two):
