@@ -332,29 +332,55 @@ class Engine(QuicConnection):
             datagrams.append(sent[0])
         return datagrams
 
+    def poll_within(self, allowance: int, now: float, limit: int) -> list[bytes]:
+        """As :meth:`poll`, *allowance* bytes in all: a datagram that is too much is kept."""
+        if self._close_event is not None:
+            self._unpacked.clear()  # the farewell is smaller and counts more
+        datagrams = self.poll(
+            now, min(limit, max(1, allowance // self._limits.max_datagram_bytes))
+        )
+        if sum(map(len, datagrams)) <= allowance:
+            return datagrams
+        self._unpacked[:0] = datagrams
+        return []
+
     def next_timer(self, latest_probe: float) -> float | None:
         """Return when :meth:`on_timer` is due; moves with every feed, poll and send.
 
-        The core doubles its probe interval without bound: a loss timer after *latest_probe* is
-        reported as that, and then wants a :meth:`kick`.
+        The core doubles its probe interval without bound: while it probes, at the latest
+        *latest_probe* is reported, and then wants a :meth:`kick`.
         """
         timer = None if self._core is None else self._core.get_timer()
         if timer is None:
             return None
         kind, at = timer
-        if kind == "loss_detection" and at > latest_probe and at < self._idle_at:
+        if at > latest_probe and (kind == "loss_detection" or self.is_probing):
             return latest_probe
         return at
 
-    def kick(self) -> None:
-        """Let loss detection fire as if it were due: after a hole or a change of path.
+    @property
+    def is_probing(self) -> bool:
+        """Whether something is in flight that a probe timeout has passed over."""
+        core = self._core
+        return self._handshake_complete and core.pto_count > 0 and core.bytes_in_flight > 0
+
+    def kick(self, *, saving_one_at: float | None = None) -> bool:
+        """Let loss detection fire as if it were due, after a hole or a change of path; tell if so.
 
         Kicked with its own deadline the core sends at once, where it would have waited 26.7 s
-        after a hole of 50 s. Never past the idle deadline: that would end the connection.
+        after a hole of 50 s. Never past the idle deadline: that would end the connection. Each
+        kick doubles the core's interval, and once it reaches beyond the idle deadline none is
+        possible any more: *saving_one_at*, the time now, refuses the last that is.
         """
         timer = None if self._core is None else self._core.get_timer()
-        if timer is not None and timer[0] == "loss_detection" and timer[1] < self._idle_at:
-            self._core.handle_timer(timer[1])
+        if timer is None or timer[0] != "loss_detection":
+            return False
+        due: float = timer[1]
+        next_due = due if saving_one_at is None else due + 2 * (due - saving_one_at)
+        if next_due >= self._idle_at:
+            return False
+        self._core.handle_timer(due)
+        return True
 
     # -- streams --
     def open(self, *, unidirectional: bool = False) -> int:

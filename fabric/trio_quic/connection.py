@@ -298,9 +298,10 @@ class Connection:
     def poll(self, now: float, limit: int) -> list[bytes]:
         """Return datagrams to send to :attr:`peer` now."""
         self.credit.write()
-        if self.allowance is not None:
-            limit = min(limit, self.allowance // self.limits.max_datagram_bytes)
-        datagrams = self.engine.poll(now, limit)
+        if self.allowance is None:
+            datagrams = self.engine.poll(now, limit)
+        else:
+            datagrams = self.engine.poll_within(self.allowance, now, limit)
         if datagrams:
             self._probed_at = now
             self._count_sent(datagrams)
@@ -331,21 +332,41 @@ class Connection:
         if now >= self._deadline:  # last: told to close, the engine must speak before time moves
             self._on_deadline(now)
         if now >= self._latest_probe:
-            self._probed_at = now
-            self.engine.kick()
+            self._probe(now)
         self._progress.unpark_all()
+
+    def _probe(self, now: float) -> None:
+        """Look whether the hole has closed, when loss detection would wait for too long.
+
+        A kick passes a full congestion window, a ping does not, but kicks are few: the last is
+        kept for the first packet that comes, which at the latest is the peer's keepalive.
+        """
+        self._probed_at = now
+        kicked = self.engine.kick(saving_one_at=now)
+        if not kicked and self.engine.is_probing and self.closed is None:
+            self.engine.ping(next(self._ping_ids))
 
     @property
     def _latest_probe(self) -> float:
         return self._probed_at + self.limits.probe_interval
 
     def adopt(self, peer: SockAddr, size: int, now: float) -> None:
-        """Send to *peer* from now on, at most 3 times *size* bytes until it acknowledges one."""
+        """Send to *peer* from now on, at most 3 times *size* bytes until it acknowledges one.
+
+        A host that only changed its port, as a NAT does, remains proven.
+        """
+        if peer[0] != self.peer[0] or self.allowance is not None:
+            self.allowance = 0
+            self._path_ping = next(self._ping_ids)
+            self.allow(size)
         self.peer = peer
-        self.allowance = 3 * size
-        self._path_ping = next(self._ping_ids)
-        self.engine.ping(self._path_ping)
         self.engine.kick()
+
+    def allow(self, size: int) -> None:
+        """Let 3 times *size* bytes more go to the address not yet proven, and ask it again."""
+        self.allowance = (self.allowance or 0) + 3 * size
+        if self.established.is_set() and self.closed is None:
+            self.engine.ping(self._path_ping)  # the one before may have been lost
 
     def fail_engine(self, exc: BaseException) -> None:
         """The engine broke: nothing can be sent any more, everyone here is told."""

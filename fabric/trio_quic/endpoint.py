@@ -306,7 +306,7 @@ class Endpoint:
                 self.counters.paths_adopted += 1
                 connection.adopt(source, len(data), now)
             elif connection.allowance is not None and source == connection.peer:
-                connection.allowance += 3 * len(data)
+                connection.allow(len(data))
         except BaseException as exc:  # noqa: ASYNC103 -- _contain raises what is not the engine's
             self._contain(connection, exc)
 
