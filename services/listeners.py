@@ -28,7 +28,9 @@ UNCAPPED: Final = 1 << 31
 
 
 class OpenedChannel(SplicedChannel, Protocol):
-    """A channel as a listener's log line needs it."""
+    """A channel as a listener's log line needs it, which stands for the channel's own."""
+
+    has_line: bool
 
     @property
     def id(self) -> str: ...
@@ -126,7 +128,7 @@ class Listener:
         async with self._opener.open_channel(
             config.service, client=client, deadline=config.open_timeout
         ) as channel:
-            visit.channel = channel.id
+            visit.channel, channel.has_line = channel.id, False
             await splice(sock, channel, visit.life, gone=Code.CLIENT_GONE, first=first)
 
 

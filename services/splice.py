@@ -20,6 +20,9 @@ from fabric.errors import ChannelBroken
 from services import tcp
 from services.lifetime import Lifetime
 
+SAYS_LITTLE = 16 * 1024
+"""Bytes of a piece behind which a FIN is looked for at once. Longer ones are bulk."""
+
 
 class SplicedChannel(Protocol):
     """What a splice needs of :class:`fabric.Channel`.
@@ -28,6 +31,7 @@ class SplicedChannel(Protocol):
     """
 
     async def send_all(self, data: bytes) -> None: ...
+    async def send_all_eof(self, data: bytes) -> None: ...
     async def send_eof(self) -> None: ...
     async def receive_some(self) -> bytes: ...
     def reset(self, code: Code) -> None: ...
@@ -71,9 +75,15 @@ async def _to_channel(
         while data:
             if not life.allows(len(data)):
                 return
+            # Who says little has often said all: its FIN then travels with its last words.
+            ahead = tcp.receive_nowait(sock) if len(data) < SAYS_LITTLE else None
+            if ahead == b"":
+                await channel.send_all_eof(data)
+                life.sent_bytes += len(data)
+                return
             await channel.send_all(data)
             life.sent_bytes += len(data)
-            data = await tcp.receive(sock)
+            data = ahead or await tcp.receive(sock)
         await channel.send_eof()
     except OSError:
         life.end(gone)

@@ -49,6 +49,14 @@ async def receive(sock: socket.socket, at_most: int = READ_BYTES) -> bytes:
             await trio.lowlevel.wait_readable(sock)
 
 
+def receive_nowait(sock: socket.socket, at_most: int = READ_BYTES) -> bytes | None:
+    """Return what is there, ``b""`` for the FIN, ``None`` when nothing is."""
+    try:
+        return sock.recv(at_most)
+    except BlockingIOError:
+        return None
+
+
 async def send_all(sock: socket.socket, data: bytes) -> None:
     """Hand all of *data* to the kernel, waiting while its buffer is full.
 

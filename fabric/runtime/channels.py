@@ -33,6 +33,7 @@ class ByteStream(Protocol):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None: ...
     async def wait_send_all_might_not_block(self) -> None: ...
+    async def send_all_eof(self, data: bytes | bytearray | memoryview) -> None: ...
     async def send_eof(self) -> None: ...
     async def receive_some(self, max_bytes: int | None = None) -> bytes: ...
     def abort(self, code: int) -> None: ...
@@ -65,8 +66,8 @@ class Channel(trio.abc.HalfCloseableStream):
     """
 
     __slots__ = (
-        "_early", "_register", "_state", "_stream", "client", "code", "direction", "id",
-        "opened_at", "peer", "received_bytes", "sent_bytes", "service",
+        "_early", "_register", "_state", "_stream", "client", "code", "direction", "has_line",
+        "id", "opened_at", "peer", "received_bytes", "sent_bytes", "service",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,8 @@ class Channel(trio.abc.HalfCloseableStream):
         self.client = client
         """Address of the client outside the fabric, or ``None``."""
         self.direction = direction
+        self.has_line = True
+        """Whether its end is logged as ``channel.closed``; its carrier may have a fuller line."""
         self.opened_at = trio.current_time()
         self.sent_bytes = 0
         self.received_bytes = 0
@@ -124,6 +127,18 @@ class Channel(trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
         except (QuicError, trio.ClosedResourceError) as error:
             self._break_sending(error)
+        self._sent_eof()
+
+    async def send_all_eof(self, data: bytes | bytearray | memoryview) -> None:
+        """Send *data* and end our direction: one packet where :meth:`send_eof` takes its own."""
+        try:
+            await self._stream.send_all_eof(data)
+        except (QuicError, trio.ClosedResourceError) as error:
+            self._break_sending(error)
+        self.sent_bytes += len(data)
+        self._sent_eof()
+
+    def _sent_eof(self) -> None:
         if self._state in {State.OPEN, State.GOT_EOF}:
             self._state = after(self._state, Event.SENT_EOF)
 
@@ -256,7 +271,8 @@ class Channels:
         self._remember(info)
         self._count(info)
         if info.state is not State.REFUSED:
-            _log_ended(info)
+            if channel.has_line:
+                _log_ended(info)
             self.events.publish(
                 "channel.closed", channel=info.id, service=info.service, code=info.code
             )

@@ -82,6 +82,10 @@ class LocalStream:
         self._outward.is_ended = fin
         self._outward.put(data)
 
+    async def send_all_eof(self, data: bytes | bytearray | memoryview) -> None:
+        await self.send_all(data)
+        await self.send_eof()
+
     async def send_eof(self) -> None:
         if not self._outward.is_ended:
             self.send_nowait(b"", fin=True)

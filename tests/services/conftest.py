@@ -81,9 +81,14 @@ class MemoryChannel:
     reset_with: Code | None = None
     answered: trio.Event = Factory(trio.Event)
     refused: Code | None = None
+    has_line: bool = True
 
     async def send_all(self, data):
         await self.out.put(data)
+
+    async def send_all_eof(self, data):
+        await self.out.put(data)
+        await self.send_eof()
 
     async def send_eof(self):
         await trio.lowlevel.checkpoint()
