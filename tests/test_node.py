@@ -132,7 +132,7 @@ async def test_a_killed_process_breaks_its_channels_and_the_next_works_within_tw
                 away = start_away(fleet)
                 await _until_open(home)
                 took = trio.current_time() - killed_at
-            assert codes[0] in {Code.REPLACED, Code.PEER_LOST}
+            assert codes[0] in {Code.REPLACED, Code.FORGOTTEN}
         # Python needs half a second to start on a busy machine; the rest is ours.
         assert took < 4.0
     finally:

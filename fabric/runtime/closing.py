@@ -7,9 +7,18 @@ from typing import Final
 from fabric.codes import Code
 from fabric.trio_quic import Connection, ConnectionClosed, QuicError
 
-MEANT: Final = frozenset({Code.DUPLICATE, Code.REPLACED, Code.SHUTTING_DOWN})
-"""Ends of a connection that somebody meant: its channels break with the same code. All others
-are accidents to a channel, ``peer_lost``, and what befell the peer is in its own log line."""
+TELLING: Final = frozenset(
+    {
+        Code.DUPLICATE,
+        Code.FORGOTTEN,
+        Code.IDLE_TIMEOUT,
+        Code.PEER_SILENT,
+        Code.REPLACED,
+        Code.SHUTTING_DOWN,
+    }
+)
+"""Ends of a connection that tell a channel's user what became of the peer: its channels break
+with the same code. All others are ``peer_lost`` to a channel."""
 
 
 def code_of_close(closed: ConnectionClosed) -> Code:
@@ -28,7 +37,7 @@ def code_of(error: QuicError) -> Code:
     if not isinstance(error, ConnectionClosed):
         return Code.from_wire(error.code)
     code = code_of_close(error)
-    return code if code in MEANT else Code.PEER_LOST
+    return code if code in TELLING else Code.PEER_LOST
 
 
 def reason_for(code: Code, detail: str = "") -> str:

@@ -225,7 +225,7 @@ async def test_a_lost_connection_breaks_its_channels_with_a_code(
         with pytest.raises(ChannelBroken) as broken:
             await channel.receive_some()
         assert trio.current_time() - began < 5.0
-    assert broken.value.code is Code.PEER_LOST
+    assert broken.value.code is Code.PEER_SILENT
     assert (await refusal(home)).code is Code.NO_INSTANCE
     await trio.sleep(1)
     assert logged("peer.disconnected", peer="away", code=Code.PEER_SILENT)

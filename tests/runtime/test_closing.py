@@ -39,13 +39,13 @@ def test_a_number_of_a_newer_release_promises_nothing():
     assert code_of(StreamReset(60_000)) is Code.INTERNAL_ERROR
 
 
-@pytest.mark.parametrize("code", [Code.REPLACED, Code.SHUTTING_DOWN, Code.DUPLICATE])
-def test_an_end_that_was_meant_breaks_channels_with_its_own_code(code):
+@pytest.mark.parametrize("code", [Code.REPLACED, Code.SHUTTING_DOWN, Code.PEER_SILENT])
+def test_an_end_that_says_what_became_of_the_peer_breaks_channels_with_its_code(code):
     assert code_of(closed(code)) is code
 
 
-@pytest.mark.parametrize("code", [Code.PEER_SILENT, Code.IDLE_TIMEOUT, Code.MALFORMED_FRAME])
-def test_an_accident_to_the_connection_is_a_lost_peer_to_its_channels(code):
+@pytest.mark.parametrize("code", [Code.MALFORMED_FRAME, Code.FLOW_CONTROL, Code.PEER_LOST])
+def test_any_other_end_of_the_connection_is_a_lost_peer_to_its_channels(code):
     assert code_of(closed(code)) is Code.PEER_LOST
 
 
