@@ -102,7 +102,7 @@ class Endpoint:
         self._timers = Timers[Connection]()
         self._dirty: list[Connection] = []
         self._scope: trio.CancelScope | None = None
-        self._nursery: trio.Nursery | None = None
+        self._unblocking = False
         size = settings.accept_connections
         self._arrived, self._arrivals = trio.open_memory_channel[Connection](size)
 
@@ -222,8 +222,10 @@ class Endpoint:
     async def run(self) -> None:
         """Move datagrams and fire timers until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
             while True:
+                if self._transport.blocked and not self._unblocking:
+                    self._unblocking = True
+                    nursery.start_soon(self._unblock)
                 await self._wait()
                 now = trio.current_time()
                 self._read(now)
@@ -349,8 +351,8 @@ class Endpoint:
             return  # noqa: ASYNC104
         if datagrams:
             self._transport.send(datagrams, connection.peer)
-            if self._transport.blocked and self._nursery is not None:
-                self._nursery.start_soon(self._unblock)
+            if self._transport.blocked:
+                self._wake()
         if len(datagrams) == limit:
             connection.dirty = True
             self._dirty.append(connection)
@@ -360,6 +362,7 @@ class Endpoint:
 
     async def _unblock(self) -> None:
         await self._transport.wait_unblocked()
+        self._unblocking = False
         self._wake()
 
     def _arm(self, connection: Connection) -> None:
