@@ -80,7 +80,7 @@ async def test_nothing_is_left_of_a_thousand_channels(fleet, nursery):
 
 
 async def _until(condition):
-    while not condition():  # noqa: ASYNC110 -- the driver tells nobody that a stream has ended
+    while not condition():  # the driver tells nobody that a stream has ended
         await trio.sleep(0.02)
 
 
