@@ -24,7 +24,6 @@ Three rules of the core shape the code:
 from __future__ import annotations
 
 import math
-import os
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -596,7 +595,3 @@ def initial_header(datagram: bytes) -> tuple[bytes, bytes, bytes] | None:
     except ValueError:
         return None
     return header[3], header[4], header[5]
-
-
-def new_cid() -> bytes:
-    return os.urandom(CID_BYTES)

@@ -15,7 +15,6 @@ from fabric.trio_quic._native import (
     Engine,
     configuration,
     initial_header,
-    new_cid,
     retry_packet,
 )
 from fabric.trio_quic.connection import Connection
@@ -112,7 +111,7 @@ class Acceptor:
         return reset_token(self._reset_key, cid)
 
     def _send_retry(self, source: SockAddr, cid: bytes, client_cid: bytes, now: float) -> None:
-        fresh = new_cid()
+        fresh = os.urandom(routing.CID_BYTES)
         token = self._tokens.mint((source[0], source[1]), fresh, cid, now)
         packet = retry_packet(client_cid=client_cid, new_cid=fresh, original_cid=cid, token=token)
         self._endpoint.counters.retries_sent += 1
