@@ -40,6 +40,7 @@ from fabric.runtime.exposures import Exposures
 from fabric.runtime.inbound import InboundChannel
 from fabric.runtime.links import AnyLink
 from fabric.runtime.local import LocalLink
+from fabric.runtime.logs import hush
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.opening import Opener
 from fabric.runtime.peers import PLANE, Peers
@@ -96,6 +97,7 @@ async def open_node(
     :exc:`OSError` when the UDP address cannot be bound. Yields when every peer was tried once, or
     after two seconds. Leaving the body says goodbye to the peers; it does not :meth:`~Node.drain`.
     """
+    hush()
     if not isinstance(config, NodeConfig):
         config = await trio.to_thread.run_sync(load_config, Path(config))
     key = load_key(config.key_file)

@@ -1,10 +1,12 @@
-"""What every test gets: an end. A hang fails within half a minute, with its traceback."""
+"""What every test gets: an end, and log lines to look for. A hang fails within half a minute."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 
+import pytest
+import structlog
 import trio
 
 REAL_S = 30
@@ -19,6 +21,14 @@ def _bounded(test, seconds):
             await test(**fixtures)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def every_log_line_is_made():
+    """A node hushes a program that set up no logging; tests look for its lines."""
+    structlog.configure()
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_collection_modifyitems(items):

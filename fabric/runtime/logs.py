@@ -46,6 +46,19 @@ def configure(settings: LogConfig, *, node: str, stream: TextIO | None = None) -
     )
 
 
+def hush() -> None:
+    """Say nothing below a warning, and that on stderr, in a program that set up no logging.
+
+    Without this structlog would print every line on stdout, into what the program itself prints.
+    A program that calls :func:`configure` or :func:`structlog.configure` is left as it is.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger("warning"),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
+
+
 def _wants_color(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
