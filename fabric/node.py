@@ -346,6 +346,7 @@ class Node:
             "release": __version__,
             "state": self.state,
             "uptime_s": round(time.monotonic() - self.started_at, 3),
+            "tasks": trio.lowlevel.current_statistics().tasks_living,
             "listen": str(HostPort(*self.endpoint.address)),
         }
 

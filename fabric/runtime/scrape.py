@@ -59,6 +59,7 @@ def _node(node: Snapshot) -> Iterator[Family]:
     yield _gauge(
         "fabric_node_uptime_seconds", "Seconds since it started.", "", {(): node["uptime_s"]}
     )
+    yield _gauge("fabric_node_tasks", "Tasks that live in its process.", "", {(): node["tasks"]})
 
 
 def _peers(peers: list[Snapshot]) -> Iterator[Family]:

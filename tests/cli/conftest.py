@@ -32,6 +32,7 @@ def _snapshot(name="usa-los-1", **changes):
             "release": "0.1.0",
             "state": "ready",
             "uptime_s": 754.2,
+            "tasks": 41,
             "listen": "127.0.0.1:40123",
         },
         "peers": [

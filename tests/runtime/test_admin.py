@@ -35,7 +35,7 @@ CHANNEL = {"id": "0a" * 16, "service": "demo", "sent_bytes": 3}
 SNAPSHOT = {
     "v": 1,
     "node": dict.fromkeys(("name", "id", "area", "release"), "x")
-    | {"state": "ready", "uptime_s": 1},
+    | {"state": "ready", "uptime_s": 1, "tasks": 9},
     "peers": [],
     "channels": [],
     "planes": [],

@@ -20,6 +20,7 @@ SNAPSHOT = {
         "release": "0.1",
         "state": "ready",
         "uptime_s": 12.5,
+        "tasks": 21,
         "listen": "127.0.0.1:4433",
     },
     "peers": [
