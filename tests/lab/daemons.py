@@ -1,0 +1,287 @@
+"""A fabric of real processes in a test's folder: declared, started, asked, ended by their ids."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import tomli_w
+import trio
+from attrs import define, field
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.client import AdminClient
+from cli.unix_http import open_exchange
+from fabric.net.tls import create_key
+
+ENDED_AS_ASKED = {None, 0, -signal.SIGKILL}
+"""Return codes of a daemon that a test may leave behind; any other end is a crash."""
+
+LOGGED_WITHIN = 15
+"""Seconds for a line to come; the longest wait is for an interpreter on a busy machine."""
+
+
+def free_port(kind=socket.SOCK_STREAM, host="127.0.0.1"):
+    """Return a port below those that the system gives away by itself meanwhile."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket(family, kind) as sock:
+            try:
+                sock.bind((host, port))
+            except OSError:
+                continue
+        return port
+
+
+async def until(holds):
+    """Look every 20 ms until *holds*() is true, or true once awaited; return what it gave."""
+    while True:
+        found = holds()
+        if hasattr(found, "__await__"):
+            found = await found
+        if found:
+            return found
+        await trio.sleep(0.02)
+
+
+@define(eq=False)
+class Daemon:
+    """One `fabricd` or `fabric-ingress`: its configuration, and its process while it runs."""
+
+    name: str
+    folder: Path
+    program: str
+    document: dict
+    public_key: str
+    process: trio.Process | None = None
+    return_codes: list = field(factory=list)
+    _log_starts: int = 0
+
+    # -- as the others are told of it --
+    def as_peer(self):
+        services = self.document["services"].items()
+        return {
+            "name": self.name,
+            "public_key": self.public_key,
+            "address": self.document["quic"]["listen"],
+            "area": "lab",
+            "roles": self.document["node"]["roles"],
+            "offers": [name for name, service in services if "backend" in service],
+        }
+
+    @property
+    def address(self):
+        """Where its first listener takes clients."""
+        return self.document["listeners"][0]["listen"]
+
+    # -- process --
+    @property
+    def config_file(self):
+        return self.folder / "node.toml"
+
+    @property
+    def log_file(self):
+        return self.folder / "log"
+
+    def write(self):
+        self.config_file.write_text(tomli_w.dumps(self.document))
+
+    async def start(self):
+        """Start it, or start it again; return once it has logged that it is ready."""
+        await self.launch()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fail_when_it_ends)
+            await self.logged("node.ready")
+            nursery.cancel_scope.cancel()
+
+    async def _fail_when_it_ends(self):
+        await self.process.wait()
+        raise AssertionError(f"{self.name} ended: {self.lines()[-3:]}")
+
+    async def launch(self):
+        """Start it without waiting for anything."""
+        self.write()
+        self._log_starts = self.log_file.stat().st_size if self.log_file.exists() else 0
+        with self.log_file.open("a") as log:
+            self.process = await trio.lowlevel.open_process(
+                [sys.executable, "-P", "-m", self.program, "--config", str(self.config_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def signal(self, number):
+        self.process.send_signal(number)
+        await trio.lowlevel.checkpoint()
+
+    async def kill(self):
+        """SIGKILL, and the end of the process."""
+        self.process.kill()
+        await self.ended()
+
+    async def ended(self):
+        """Wait for its end; return the exit code."""
+        self.return_codes.append(await self.process.wait())
+        return self.return_codes[-1]
+
+    # -- what it uses --
+    @property
+    def rss(self):
+        return psutil.Process(self.process.pid).memory_info().rss
+
+    @property
+    def descriptors(self):
+        return psutil.Process(self.process.pid).num_fds()
+
+    @property
+    def cpu_s(self):
+        used = psutil.Process(self.process.pid).cpu_times()
+        return used.user + used.system
+
+    # -- what it says --
+    @property
+    def _admin_socket(self):
+        return self.folder / "state" / "admin.sock"
+
+    async def snapshot(self):
+        return await AdminClient(self._admin_socket, self.name).snapshot()
+
+    async def peer(self, name):
+        return next(row for row in (await self.snapshot())["peers"] if row["name"] == name)
+
+    async def connected(self, *names):
+        """Wait until the peers of these *names* are connected."""
+        for name in names:
+            await until(lambda name=name: self._is_connected(name))
+
+    async def _is_connected(self, name):
+        return (await self.peer(name))["state"] == "connected"
+
+    async def count(self, metric, **labels):
+        """Scrape it; return the sum of the samples of *metric* that bear all of *labels*."""
+        async with open_exchange(self._admin_socket, "GET", "/metrics") as answer:
+            text = (await answer.whole()).decode()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == metric and labels.items() <= sample.labels.items()
+        )
+
+    def lines(self, event=None, **facts):
+        """What it has logged since its latest start: all, or those of *event* with *facts*."""
+        with self.log_file.open("rb") as log:
+            log.seek(self._log_starts)
+            # A last line without its end is still being written.
+            whole = [line for line in log.read().splitlines(True) if line.endswith(b"\n")]
+        lines = [_parsed(line.decode()) for line in whole]
+        return [
+            line
+            for line in lines
+            if event in (None, line.get("event")) and facts.items() <= line.items()
+        ]
+
+    async def logged(self, event, **facts):
+        """Wait for a line of *event* with *facts*; return the first.
+
+        Fails, with what was logged instead, when it does not come in time.
+        """
+        with trio.move_on_after(LOGGED_WITHIN):
+            while not (lines := self.lines(event, **facts)):
+                await trio.sleep(0.02)
+            return lines[0]
+        raise AssertionError(f"{self.name} logged no {event} {facts}: {self.lines()[-5:]}")
+
+    def trouble(self, expected):
+        """Every line of its whole log that no healthy node writes, but for *expected* events."""
+        self._log_starts = 0
+        return [
+            line
+            for line in self.lines()
+            if "unparsed" in line
+            or "exception" in line
+            or (line["level"] == "error" and line["event"] not in expected)
+        ]
+
+
+def _parsed(line):
+    try:
+        return json.loads(line)
+    except ValueError:  # a traceback, most of all
+        return {"unparsed": line}
+
+
+@define(eq=False)
+class Lab:
+    """The daemons of one test. Those declared before a start know each other from then on."""
+
+    folder: Path
+    daemons: dict[str, Daemon] = field(factory=dict)
+    expected: set[str] = field(factory=set)
+    """Events of level error that the test brings about."""
+    _fabric_id: str = field(factory=lambda: secrets.token_hex(16))
+
+    def declare(self, name, *roles, host="127.0.0.1", services=None, listeners=(), **node):
+        """Add a daemon: `fabric-ingress` for the role ingress. *node* adds to its [node] table."""
+        folder = self.folder / name
+        folder.mkdir(mode=0o700)
+        shown = f"[{host}]" if ":" in host else host
+        document = {
+            "node": {
+                "name": name,
+                "fabric_id": self._fabric_id,
+                "area": "lab",
+                "roles": list(roles),
+                **node,
+            },
+            "quic": {"listen": f"{shown}:{free_port(socket.SOCK_DGRAM, host)}"},
+            "log": {"format": "json"},
+            "services": services or {},
+            "listeners": list(listeners),
+        }
+        program = "cli.fabric_ingress" if "ingress" in roles else "cli.fabricd"
+        public_key = create_key(folder / "node.key").public.hex()
+        self.daemons[name] = Daemon(name, folder, program, document, public_key)
+        return self.daemons[name]
+
+    def introduce(self):
+        """Let every daemon's file list all the others."""
+        for daemon in self.daemons.values():
+            others = [each for each in self.daemons.values() if each is not daemon]
+            daemon.document["peers"] = [each.as_peer() for each in others]
+
+    async def start(self):
+        """Introduce and start all of them, and wait until each has met each."""
+        self.introduce()
+        async with trio.open_nursery() as nursery:
+            for daemon in self.daemons.values():
+                nursery.start_soon(daemon.start)
+        for daemon in self.daemons.values():
+            await daemon.connected(*(self.daemons.keys() - {daemon.name}))
+
+    async def end(self):
+        """Kill what still runs. Raises :exc:`AssertionError` for a crash or an error logged."""
+        for daemon in self.daemons.values():
+            if daemon.process is not None and daemon.process.poll() is None:
+                daemon.process.kill()
+        for daemon in self.daemons.values():
+            if daemon.process is not None:
+                await daemon.ended()
+        trouble = {
+            daemon.name: found
+            for daemon in self.daemons.values()
+            if daemon.log_file.exists()
+            and (
+                found := daemon.trouble(self.expected)
+                + [code for code in daemon.return_codes if code not in ENDED_AS_ASKED]
+            )
+        }
+        assert not trouble, trouble
