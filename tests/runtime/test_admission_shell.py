@@ -19,6 +19,7 @@ from fabric.core.frames import (
     Frame,
     Hello,
     HelloOk,
+    Offers,
     Open,
     Refused,
 )
@@ -415,3 +416,21 @@ async def test_a_dial_that_was_given_up_late_leaves_the_standing_link_standing(
             assert await channel.receive_some() == b"x"
         assert home.peers.standing_links() == [real]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_takes_no_control_frames_is_as_good_as_silent(
+    autojump_clock, fleet, network, logged
+):
+    page = Offers(names=("x" * 60,) * 64, open_to=((),) * 64, edge_exposable=(False,) * 64)
+    async with (
+        fleet.open("home") as home,
+        open_stranger(network, HOME, key_of(fleet, "away")) as deaf,
+    ):
+        challenge = await deaf.challenge()
+        await deaf.say(hello(key_of(fleet, "away"), challenge, key_of(fleet, "home").public))
+        assert isinstance(await deaf.answer(), HelloOk)
+        (link,) = home.peers.standing_links()
+        for _ in range(64):
+            with suppress(QuicError):
+                await link.tell(page)
+        assert await deaf.end() is Code.PEER_SILENT

@@ -280,3 +280,15 @@ async def test_a_peer_that_asks_all_the_same_is_refused_as_draining(autojump_clo
     away.services.is_draining = True
 
     assert (await refusal(home)).code is Code.DRAINING
+
+
+async def test_only_the_last_of_the_ended_channels_are_remembered(
+    autojump_clock, two, monkeypatch
+):
+    monkeypatch.setattr("fabric.runtime.channels.REMEMBERED", 3)
+    home, _away = await two()
+    ids = []
+    for _ in range(5):
+        async with home.open_channel("demo") as channel:
+            ids.append(channel.id)
+    assert [home.channel(each) is not None for each in ids] == [False, False, True, True, True]

@@ -12,6 +12,7 @@ from fabric.core.frames import Accepted, Open
 from fabric.errors import ChannelBroken, LocalProtocolError, RefusedError
 from fabric.testing.factories import a_frame
 from fabric.testing.pairs import a_service, connected, receive_all, refusal
+from fabric.trio_quic import StreamReset
 
 CLIENT = "192.0.2.7:50123"
 
@@ -120,6 +121,11 @@ async def test_the_opener_checks_first_and_asks_nobody(
 
     assert (refused.code, refused.hop) == (code, "")
     assert not logged("channel.refused", direction="in")
+
+
+async def test_what_is_not_permitted_is_so_although_nobody_is_there(autojump_clock, fleet):
+    async with fleet.open("home", services=opened("node:somebody-else")) as home:
+        assert (await refusal(home)).code is Code.NOT_PERMITTED
 
 
 async def test_the_opener_goes_by_told_terms_where_it_has_none(autojump_clock, two, logged):
@@ -296,3 +302,18 @@ async def test_a_channel_id_that_a_peer_uses_twice_mixes_nothing_up(autojump_clo
     assert len(away.channels) == 0
     assert len(logged("channel.closed", direction="in")) == 2
     assert away.metrics.channels_opened.series["demo", "in"] == 2
+
+
+async def test_opens_that_come_piecemeal_are_read_a_few_at_a_time(
+    autojump_clock, two, monkeypatch
+):
+    monkeypatch.setattr("fabric.runtime.accepting.MOST_PARTIAL", 1)
+    home, _away = await two()
+    (link,) = home.peers.standing_links()
+    beginnings = [await link.connection.open_stream() for _ in range(2)]
+    for stream in beginnings:
+        await stream.send_all(encode(a_frame(Open))[:10])
+        await trio.sleep(0.1)
+    with pytest.raises(StreamReset) as reset:
+        await beginnings[1].receive_some()
+    assert reset.value.code == Code.BUSY
