@@ -10,6 +10,7 @@ channel costs no task at all.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -28,10 +29,13 @@ from fabric.runtime.local import AnyStream
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.services import Offering, Services, terms_of
 from fabric.runtime.supervise import leaves
-from fabric.trio_quic import ConnectionClosed, QuicError
+from fabric.trio_quic import QuicError
 
 OPEN_WITHIN: Final = 5.0
 """Seconds for the rest of an ``Open`` whose beginning came alone."""
+
+MOST_AT_ONCE: Final = 64
+"""Opens of one peer that are judged before others get their turn."""
 
 MOST_PARTIAL: Final = 64
 """Opens of one peer that are read piecemeal at a time: loss explains a few, not many."""
@@ -52,26 +56,37 @@ class Accepter:
         partial = trio.CapacityLimiter(MOST_PARTIAL)
         async with trio.open_nursery() as nursery:
             while True:
-                stream = await link.connection.accept_stream()
-                reader = FrameReader(limit=MAX_OPEN)
-                try:
-                    # Waits for nobody honest: a stream is seen when something of it has come.
-                    with trio.move_on_after(OPEN_WITHIN):
-                        reader.feed(await stream.receive_some())
-                    frame = reader.next_frame()
-                except ConnectionClosed:
-                    raise
-                except QuicError:
-                    continue  # reset at once: nobody is left to be answered
-                except RemoteProtocolError as error:
-                    self._reject(stream, link, error)
-                    continue
-                if frame is not None:
-                    self._judge(frame, reader, stream, link)
-                elif partial.available_tokens:
-                    nursery.start_soon(self._read_rest, reader, stream, link, partial)
-                else:
-                    stream.abort(Code.BUSY)
+                self._take(await link.connection.accept_stream(), link, nursery, partial)
+                for _ in range(MOST_AT_ONCE):
+                    stream = link.connection.accept_stream_nowait()
+                    if stream is None:
+                        break
+                    self._take(stream, link, nursery, partial)
+
+    def _take(
+        self,
+        stream: AnyStream,
+        link: AnyLink,
+        nursery: trio.Nursery,
+        partial: trio.CapacityLimiter,
+    ) -> None:
+        """Read the first frame of what has come; a stream is seen when something of it has."""
+        reader = FrameReader(limit=MAX_OPEN)
+        try:
+            with suppress(trio.WouldBlock):
+                reader.feed(stream.receive_nowait())
+            frame = reader.next_frame()
+        except QuicError:
+            return  # reset at once: nobody is left to be answered
+        except RemoteProtocolError as error:
+            self._reject(stream, link, error)
+            return
+        if frame is not None:
+            self._judge(frame, reader, stream, link)
+        elif partial.available_tokens:
+            nursery.start_soon(self._read_rest, reader, stream, link, partial)
+        else:
+            stream.abort(Code.BUSY)
 
     async def _read_rest(
         self, reader: FrameReader, stream: AnyStream, link: AnyLink, partial: trio.CapacityLimiter

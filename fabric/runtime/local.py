@@ -94,15 +94,24 @@ class LocalStream:
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         pipe = self._inward
         await trio.lowlevel.checkpoint()
-        while not pipe.pieces:
-            if self._closed or pipe.stopped is not None:
-                raise trio.ClosedResourceError("this stream was closed")
-            if pipe.reset is not None:
-                raise StreamReset(pipe.reset)
-            if pipe.is_ended:
-                return b""
+        while not pipe.pieces and not self._has_ended():
             await pipe.changed.park()
-        return pipe.take(max_bytes)
+        return pipe.take(max_bytes) if pipe.pieces else b""
+
+    def receive_nowait(self) -> bytes:
+        if self._inward.pieces:
+            return self._inward.take(None)
+        if self._has_ended():
+            return b""
+        raise trio.WouldBlock
+
+    def _has_ended(self) -> bool:
+        pipe = self._inward
+        if self._closed or pipe.stopped is not None:
+            raise trio.ClosedResourceError("this stream was closed")
+        if pipe.reset is not None:
+            raise StreamReset(pipe.reset)
+        return pipe.is_ended
 
     def stop(self, code: int) -> None:
         if not (self._inward.is_ended and not self._inward.pieces):
@@ -149,8 +158,22 @@ class LocalConnection:
         await self._opened.send(LocalStream(back, there))
         return LocalStream(there, back)
 
+    def open_stream_nowait(self) -> LocalStream | None:
+        there, back = _Pipe(), _Pipe()
+        try:
+            self._opened.send_nowait(LocalStream(back, there))
+        except trio.WouldBlock:
+            return None
+        return LocalStream(there, back)
+
     async def accept_stream(self) -> LocalStream:
         return await self._arrived.receive()
+
+    def accept_stream_nowait(self) -> LocalStream | None:
+        try:
+            return self._arrived.receive_nowait()
+        except trio.WouldBlock:
+            return None
 
 
 @define(eq=False)

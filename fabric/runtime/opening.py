@@ -17,6 +17,7 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.core.access import Subject
+from fabric.core.channel import FINAL
 from fabric.core.codec import MAX_OPEN, FrameReader, encode
 from fabric.core.frames import CHANNEL_ID_BYTES, Accepted, Open, Refused
 from fabric.core.instances import WORTH_ANOTHER, Candidate, Loads, attempt_within, ranked
@@ -56,7 +57,8 @@ class Opener:
         link, channel = await self._open(service, client, deadline)
         try:
             yield channel
-            await channel.aclose()
+            if channel.state not in FINAL:
+                await channel.aclose()
         except ChannelBroken as broken:
             channel.reset(broken.code)
             raise
@@ -157,7 +159,8 @@ class Opener:
         hop = link.member.name
         try:
             with trio.move_on_after(within):
-                stream = await link.connection.open_stream()
+                connection = link.connection
+                stream = connection.open_stream_nowait() or await connection.open_stream()
                 return await self._converse(ask, stream, link, within)
             raise ask.refused(Code.DEADLINE, hop=hop)
         except QuicError as error:
@@ -172,7 +175,7 @@ class Opener:
     async def _converse(
         self, ask: _Ask, stream: AnyStream, link: AnyLink, within: float
     ) -> Channel:
-        await stream.send_all(encode(ask.frame(within)))
+        stream.send_nowait(encode(ask.frame(within)))  # always fits a fresh stream's credit
         reader, hop = FrameReader(limit=MAX_OPEN), link.member.name
         match await next_frame(stream, reader):
             case Accepted(load=load):

@@ -155,7 +155,7 @@ class Connection:
         if not self.established.is_set() and (label := codes.LABELS.get(code)):
             reason = f"{label} {reason}".rstrip()
         self._fail(ConnectionClosed(code, reason, by_peer=False))
-        self.engine.end(code, reason)
+        self.engine.end(code, reason, trio.current_time())
         self.touch()
 
     async def aclose(
@@ -228,6 +228,10 @@ class Connection:
         """Wait for a stream that the peer opened. Raises :exc:`ConnectionClosed`."""
         await self._wait_arrival(self._accepted)
         return self._accepted.popleft()
+
+    def accept_stream_nowait(self) -> Stream | None:
+        """Return a stream that the peer opened, or ``None`` when none waits."""
+        return self._accepted.popleft() if self._accepted else None
 
     async def accept_unidirectional(self) -> tuple[int, Stream]:
         """Wait for a one-way stream of the peer's; return its kind and the stream to read."""
@@ -370,6 +374,7 @@ class Connection:
 
     def fail_engine(self, exc: BaseException) -> None:
         """The engine broke: nothing can be sent any more, everyone here is told."""
+        self.engine.abandon()
         self._fail(
             ConnectionClosed(codes.INTERNAL_ERROR, f"engine failed: {exc!r}", by_peer=False)
         )

@@ -199,17 +199,31 @@ class Stream(trio.abc.HalfCloseableStream):
         """
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be at least 1")
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is receiving on this stream")
+        self._check_only_reader()
         if self._chunks or self._fin_received or self._receive_error is not None:
             await checkpoint()
-        while not self._chunks:
-            if self._fin_received and self._receive_error is None:
-                return b""
-            if self._receive_error is not None:
-                _raise(self._receive_error)
+        while not self._chunks and not self._has_ended():
             await self._park_reader()
-        return self._take(max_bytes)
+        return self._take(max_bytes) if self._chunks else b""
+
+    def receive_nowait(self) -> bytes:
+        """As :meth:`receive_some`, of what is here: :exc:`trio.WouldBlock` when nothing is."""
+        self._check_only_reader()
+        if self._chunks:
+            return self._take(None)
+        if self._has_ended():
+            return b""
+        raise trio.WouldBlock
+
+    def _check_only_reader(self) -> None:
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task is receiving on this stream")
+
+    def _has_ended(self) -> bool:
+        """Return whether the peer has ended this cleanly; raise how else it has."""
+        if self._receive_error is not None:
+            _raise(self._receive_error)
+        return self._fin_received
 
     def _take(self, max_bytes: int | None) -> bytes:
         if len(self._chunks) > 1 and len(self._chunks[0]) < JOIN_BELOW:
