@@ -433,15 +433,21 @@ class Engine(QuicConnection):
         if self._handshake_confirmed:
             _legal(self._core.request_key_update)
 
-    def end(self, code: int, reason: str) -> None:
+    def end(self, code: int, reason: str, now: float) -> None:
         """Close as the application. What is unsent is lost; :meth:`poll` has the last word."""
         if self._core is not None and self._close_event is None:
+            if self._is_client and self._handshake_complete and not self._handshake_confirmed:
+                self._unpack(now)  # without our Finished the acceptor could not read the rest
             self.close(code, None, reason)
 
     def release(self) -> None:
         """Cut the cycles with sink and TLS half: a closed connection's memory goes at once."""
         self._sink = None
         self._tls = _SPENT
+
+    def abandon(self) -> None:
+        """Never call the core again: it failed, and after a panic its lock is poisoned."""
+        self._core = None
 
     @property
     def pto_count(self) -> int:
