@@ -159,7 +159,11 @@ class Endpoint:
     async def accept(self) -> Connection:
         """Wait for a dialler whose TLS is complete: a stranger until :meth:`Connection.admit`."""
         while True:
-            connection = await self._arrivals.receive()
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:  # without a pause: a pass of the pump may bring sixteen, a pause takes one
+                connection = self._arrivals.receive_nowait()
+            except trio.WouldBlock:
+                connection = await self._arrivals.receive()
             if connection.closed is None:
                 return connection
             self.failed(connection)
@@ -314,6 +318,10 @@ class Endpoint:
 
     def _fire_timers(self, now: float) -> None:
         for connection in self._timers.due(now):
+            if connection.closed is not None and connection.dirty:
+                # The engine counts the closing time from its last packet: after a long silence
+                # it would end here and now, its farewell unsent.
+                self._flush(connection)
             if connection.next_timer() <= now:
                 self._tick(connection, now)
             else:

@@ -105,6 +105,33 @@ async def test_aclose_waits_no_longer_than_allowed(autojump_clock, network, virt
     assert virtual_pair.dialler.closed is not None
 
 
+async def test_a_farewell_after_a_long_silence_is_still_said(autojump_clock, network):
+    """The engine's closing time begins with its last packet: by now it is over at once."""
+    async with open_pair(network=network, settings=Settings(keepalive=0)) as pair:
+        await trio.sleep(10)
+        pair.dialling.woken = True  # as in a busy pass: the pump shall send it, after its timers
+        pair.dialler.close(7, "after all")
+        with trio.fail_after(1):
+            closed = await pair.acceptor.wait_closed()
+        assert (closed.code, closed.reason) == (7, "after all")
+
+
+async def test_a_dialler_that_closes_at_once_is_understood(autojump_clock, network, dials):
+    accepts = an_identity(ACCEPTOR)
+    async with (
+        open_endpoint_on(network.transport(), identity=accepts.identity) as accepting,
+        open_endpoint_on(network.transport(), identity=dials.identity) as dialling,
+    ):
+        failed = []
+        accepting.failed = failed.append
+        (await dialling.connect(accepting.address, pin=accepts.public)).close(7, "wrong number")
+        await trio.sleep(1)
+        assert not accepting.connections
+        with trio.move_on_after(1):
+            failed.append(await accepting.accept())
+        assert [(each.closed.code, each.closed.by_peer) for each in failed] == [(7, True)]
+
+
 async def test_a_closed_connection_is_forgotten_by_both_ends(autojump_clock, virtual_pair):
     virtual_pair.dialler.close()
     await trio.sleep(5)

@@ -1,0 +1,150 @@
+"""Nothing is left behind: streams and connections by the thousand, one after another."""
+
+from __future__ import annotations
+
+import gc
+
+import psutil
+import pytest
+import trio
+
+from fabric.testing.network import Network
+from fabric.testing.quic import ACCEPTOR, DIALLER, an_identity, open_pair, read_all
+from fabric.trio_quic import Settings, open_endpoint, open_endpoint_on
+
+MB = 1_000_000
+OPEN_DOORS = Settings(retry_above=0, stranger_cap=0)
+
+
+def resident():
+    gc.collect()
+    return psutil.Process().memory_info().rss
+
+
+async def answer(connection):
+    async def one(stream):
+        await stream.send_all_eof(await read_all(stream))
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            nursery.start_soon(one, await connection.accept_stream())
+
+
+async def ask(connection, times):
+    for _ in range(times):
+        stream = await connection.open_stream()
+        await stream.send_all_eof(b"x" * 100)
+        assert await read_all(stream) == b"x" * 100
+        await stream.aclose()
+
+
+async def streams_in_sequence(pair, count):
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer, pair.acceptor)
+        async with trio.open_nursery() as asking:
+            for _ in range(8):
+                asking.start_soon(ask, pair.dialler, count // 8)
+        await trio.sleep(0.5)
+        nursery.cancel_scope.cancel()
+
+
+def nothing_is_left(pair):
+    for connection in (pair.dialler, pair.acceptor):
+        assert connection.stream_count == 0
+        assert not connection.crowded
+        assert connection.credit.unread == 0
+        assert connection.credit.promised == 0
+        assert len(connection._peer_streams._skipped) == 0
+        assert not connection.engine._created_local_stream_ids
+    for endpoint in (pair.dialling, pair.accepting):
+        assert len(endpoint._routes) <= 6
+        assert len(endpoint._timers) < 200
+
+
+async def test_2000_streams_in_sequence_leave_nothing():
+    async with open_pair() as pair:
+        await streams_in_sequence(pair, 2_000)
+        nothing_is_left(pair)
+
+
+@pytest.mark.slow
+async def test_100000_streams_in_sequence_leave_nothing():
+    async with open_pair() as pair:
+        await streams_in_sequence(pair, 8_000)
+        before = resident()
+        await streams_in_sequence(pair, 92_000)
+        assert resident() - before < 8 * MB
+        nothing_is_left(pair)
+
+
+async def connections_in_sequence(dialling, accepting, count):
+    async def accept():
+        while True:
+            (await accepting.accept()).admit()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept)
+        async with trio.open_nursery() as asking:
+
+            async def dial():
+                for _ in range(count // 8):
+                    connection = await dialling.connect(accepting.address, pin=None)
+                    connection.close()
+
+            for _ in range(8):
+                asking.start_soon(dial)
+        await trio.sleep(2)
+        nursery.cancel_scope.cancel()
+
+
+def no_connection_is_left(*endpoints):
+    for endpoint in endpoints:
+        assert not endpoint.connections
+        assert not endpoint._routes
+        assert endpoint.strangers.handshaking == 0
+        assert endpoint.strangers.unadmitted == 0
+        assert len(endpoint._timers) < 200
+
+
+async def test_100_connections_in_sequence_leave_nothing(autojump_clock):
+    network = Network()
+    async with (
+        open_endpoint_on(
+            network.transport(), identity=an_identity(ACCEPTOR).identity, settings=OPEN_DOORS
+        ) as accepting,
+        open_endpoint_on(
+            network.transport(), identity=an_identity(DIALLER).identity, settings=OPEN_DOORS
+        ) as dialling,
+    ):
+        await connections_in_sequence(dialling, accepting, 100)
+        no_connection_is_left(dialling, accepting)
+
+
+@pytest.mark.slow
+async def test_10000_connections_in_sequence_leave_nothing():
+    async with (
+        open_endpoint(
+            "127.0.0.1", 0, identity=an_identity(ACCEPTOR).identity, settings=OPEN_DOORS
+        ) as accepting,
+        open_endpoint(
+            "127.0.0.1", 0, identity=an_identity(DIALLER).identity, settings=OPEN_DOORS
+        ) as dialling,
+    ):
+        await connections_in_sequence(dialling, accepting, 1_000)
+        before = resident()
+        await connections_in_sequence(dialling, accepting, 9_000)
+        assert resident() - before < 10 * MB
+        no_connection_is_left(dialling, accepting)
+
+
+async def test_a_closed_connection_is_collected(autojump_clock):
+    """Engine, TLS half and sink refer to each other: the cycle must be cut, not waited for."""
+    async with open_pair(network=Network()) as pair:
+        engines = [pair.dialler.engine, pair.acceptor.engine]
+        pair.dialler.close()
+        await trio.sleep(5)
+        for engine in engines:
+            assert engine._sink is None
+            assert engine._tls.handshake_complete
+        assert not pair.dialling._routes
