@@ -20,8 +20,9 @@ from aioquic.quic.packet import QuicProtocolVersion, pull_quic_header
 from attrs import frozen
 
 from fabric.trio_quic import Settings
-from fabric.trio_quic._native import Engine, Sink, configuration
-from fabric.trio_quic.settings import Identity
+from fabric.trio_quic._native import Engine, configuration
+from fabric.trio_quic.identity import Identity
+from fabric.trio_quic.sink import Sink
 
 X25519_ML_KEM_768 = 0x11EC
 """The group whose shares may decode badly (TLS named groups)."""

@@ -22,7 +22,7 @@ from aioquic.tls import Epoch
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from fabric.trio_quic.settings import Identity
+from fabric.trio_quic.identity import Identity
 
 Event = TypeVar("Event", bound=events.QuicEvent)
 

@@ -14,7 +14,8 @@ from fabric.trio_quic.errors import (
     StreamReset,
     StreamStopped,
 )
-from fabric.trio_quic.settings import INITIAL_CREDIT, Identity, Settings
+from fabric.trio_quic.identity import Identity
+from fabric.trio_quic.settings import INITIAL_CREDIT, Settings
 from fabric.trio_quic.stream import Stream
 from fabric.trio_quic.udp import Transport, UdpSocket, open_udp_socket
 

@@ -27,7 +27,7 @@ import math
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from qh3 import tls
 from qh3._hazmat import Buffer, QuicConnectionCore, pull_quic_header
@@ -35,14 +35,16 @@ from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionState
 from qh3.quic.packet import (
+    QuicTransportParameters,
     encode_quic_retry,
-    pull_quic_transport_parameters,
     push_quic_transport_parameters,
 )
 from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError
 
+from fabric.trio_quic.identity import Identity, raw_key
 from fabric.trio_quic.routing import CID_BYTES
-from fabric.trio_quic.settings import Identity, Settings
+from fabric.trio_quic.settings import Settings
+from fabric.trio_quic.sink import Sink
 
 PINNED_VERSION = "2.1.0"
 
@@ -60,9 +62,6 @@ PRIVATE_NAMES = {
 
 PEER = ("192.0.2.1", 4433)
 """The peer's address as the core sees it, always: shown another, it sends a path challenge."""
-
-SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
-"""DER of an Ed25519 SubjectPublicKeyInfo up to its 32 key bytes (RFC 8410, section 4)."""
 
 SERVER_NAME = "node.fabric.invalid"
 """One constant for all nodes: no identity crosses the wire in clear."""
@@ -90,22 +89,6 @@ MAX_CRYPTO = 16 * 1024
 CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
 DECODE_ERROR = 0x132
-
-
-class Sink(Protocol):
-    """Who hears what the engine says; called from within feed and on_timer, never re-entered."""
-
-    def on_peer_key(self, peer_key: bytes | None) -> bool: ...
-    def on_handshake_completed(self, peer_key: bytes | None) -> None: ...
-    def on_stream_data(self, stream_id: int, data: bytes, fin: bool) -> None: ...
-    def on_stream_reset(self, stream_id: int, code: int) -> None: ...
-    def on_stop_sending(self, stream_id: int, code: int) -> None: ...
-    def on_stream_finished(self, stream_id: int) -> None: ...
-    def on_streams_available(self) -> None: ...
-    def on_connection_id(self, cid: bytes, *, issued: bool) -> None: ...
-    def on_ping_acknowledged(self, uid: int) -> None: ...
-    def on_closing(self, code: int, reason: str, *, by_peer: bool, is_transport: bool) -> None: ...
-    def on_terminated(self, reason: str) -> None: ...
 
 
 def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> QuicConfiguration:
@@ -143,14 +126,30 @@ class _Bridge(QuicTlsBridge):
         super().__init__(*args, **options)
 
     def serialize_transport_parameters(self) -> bytes:
-        stock = super().serialize_transport_parameters()
-        parameters = pull_quic_transport_parameters(Buffer(data=stock))
-        parameters.initial_max_streams_bidi = self.limits.max_streams
-        parameters.initial_max_streams_uni = MAX_UNIDIRECTIONAL
-        parameters.max_udp_payload_size = MAX_UDP_PAYLOAD
-        parameters.max_datagram_frame_size = None  # else: an unbounded event queue for free
-        parameters.google_connection_options = None
-        buffer = Buffer(capacity=2048)
+        """Say what we grant. No DATAGRAM frames (the stock client offers an unbounded queue of
+        them), no version information (one version is spoken), no grease."""
+        shared, accepts = self.configuration, not self.configuration.is_client
+        window = shared.max_stream_data
+        parameters = QuicTransportParameters(
+            initial_source_connection_id=self.local_initial_source_connection_id,
+            original_destination_connection_id=(
+                self.original_destination_connection_id if accepts else None
+            ),
+            retry_source_connection_id=self.retry_source_connection_id if accepts else None,
+            stateless_reset_token=self.stateless_reset_token if accepts else None,
+            max_idle_timeout=int(shared.idle_timeout * 1000),
+            max_udp_payload_size=MAX_UDP_PAYLOAD,
+            initial_max_data=shared.max_data,
+            initial_max_stream_data_bidi_local=window,
+            initial_max_stream_data_bidi_remote=window,
+            initial_max_stream_data_uni=window,
+            initial_max_streams_bidi=self.limits.max_streams,
+            initial_max_streams_uni=MAX_UNIDIRECTIONAL,
+            ack_delay_exponent=ACK_DELAY_EXPONENT,
+            max_ack_delay=int(MAX_ACK_DELAY * 1000),
+            active_connection_id_limit=ACTIVE_CIDS,
+        )
+        buffer = Buffer(capacity=512)
         push_quic_transport_parameters(buffer, parameters)
         return buffer.data
 
@@ -572,13 +571,6 @@ def _legal(call: Callable[..., None], *args: int) -> None:
     # The core refuses what came too late (a reset after everything was acknowledged): no fault.
     with suppress(ValueError, RuntimeError):
         call(*args)
-
-
-def raw_key(spki: bytes) -> bytes | None:
-    """Return the 32 bytes of an Ed25519 SubjectPublicKeyInfo, or ``None`` for any other key."""
-    if len(spki) == len(SPKI_PREFIX) + 32 and spki.startswith(SPKI_PREFIX):
-        return spki[len(SPKI_PREFIX) :]
-    return None
 
 
 def is_engine_failure(exc: BaseException) -> bool:

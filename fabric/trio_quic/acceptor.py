@@ -18,7 +18,7 @@ from fabric.trio_quic._native import (
     retry_packet,
 )
 from fabric.trio_quic.connection import Connection
-from fabric.trio_quic.settings import Identity
+from fabric.trio_quic.identity import Identity
 from fabric.trio_quic.strangers import Strangers, Verdict
 from fabric.trio_quic.tokens import RetryTokens, reset_token
 from fabric.trio_quic.udp import SockAddr, Transport

@@ -37,7 +37,8 @@ from fabric.trio_quic._native import Engine, configuration, is_engine_failure
 from fabric.trio_quic.acceptor import Acceptor, Greeting
 from fabric.trio_quic.connection import Connection
 from fabric.trio_quic.errors import HandshakeTimeout
-from fabric.trio_quic.settings import Identity, Settings
+from fabric.trio_quic.identity import Identity
+from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.strangers import Strangers
 from fabric.trio_quic.timers import Timers
 from fabric.trio_quic.udp import SockAddr, Transport, UdpCounters, open_udp_socket

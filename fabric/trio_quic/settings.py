@@ -15,14 +15,6 @@ UNLIMITED = (1 << 62) - 1
 """Beyond what any stream can carry (RFC 9000, 4.5)."""
 
 
-@frozen(repr=False)
-class Identity:
-    """A self-signed Ed25519 certificate and its key, both PEM. Only the key is ever pinned."""
-
-    certificate_pem: bytes
-    key_pem: bytes
-
-
 @frozen(kw_only=True)
 class Settings:
     """Sizes in bytes, times in seconds. Measured at 1452 bytes on loopback else it says so."""
