@@ -33,8 +33,8 @@ async def lab():
 async def start_backend(nursery):
     """Return `await start_backend(handler)`: the address of a TCP server in this process."""
 
-    async def start(handler=tcp_ends.obey, host="127.0.0.1"):
-        return await nursery.start(tcp_ends.serve, handler, host)
+    async def start(handler=tcp_ends.obey, host="127.0.0.1", receive_buffer=None):
+        return await nursery.start(tcp_ends.serve, handler, host, receive_buffer)
 
     return start
 

@@ -79,13 +79,20 @@ def reset(sock):
     sock.close()
 
 
+def open_socket(host, receive_buffer):
+    family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
+    sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    if receive_buffer is not None:
+        sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, receive_buffer)
+    return sock
+
+
 # -- clients --
 
 
-async def connect(address):
+async def connect(address, *, receive_buffer=None):
     to = HostPort.parse(address)
-    family = trio.socket.AF_INET6 if ":" in to.host else trio.socket.AF_INET
-    sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+    sock = open_socket(to.host, receive_buffer)
     try:
         await sock.connect((to.host, to.port))
     except BaseException:
@@ -121,11 +128,10 @@ def is_reset(within=5.0):
 # -- the backend --
 
 
-async def serve(handler, host="127.0.0.1", *, task_status):
+async def serve(handler, host="127.0.0.1", receive_buffer=None, *, task_status):
     """Run *handler*(socket) per connection; tells where it listens as ``HOST:PORT``."""
     async with trio.open_nursery() as nursery:
-        family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
-        with trio.socket.socket(family, trio.socket.SOCK_STREAM) as listener:
+        with open_socket(host, receive_buffer) as listener:
             await listener.bind((host, 0))
             listener.listen(4096)
             task_status.started(str(HostPort(host, listener.getsockname()[1])))
