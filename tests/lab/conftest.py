@@ -84,3 +84,22 @@ async def start_path(lab, start_backend):
         return Way(edge, away)
 
     return start
+
+
+@pytest.fixture
+async def start_two(lab, start_backend):
+    """Return `await start_two()`: an edge and two instances of its service."""
+
+    async def start():
+        backends = [await start_backend(), await start_backend()]
+        aways = [
+            lab.declare(name, "egress", services={"demo": a_service(backend=backend)})
+            for name, backend in zip(("one", "two"), backends, strict=True)
+        ]
+        listener = {"listen": f"127.0.0.1:{free_port()}", "service": "demo"}
+        edge = lab.declare("edge", "ingress", services={"demo": a_service()}, listeners=[listener])
+        with trio.fail_after(START_WITHIN):
+            await lab.start()
+        return edge, *aways
+
+    return start

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.lab.conftest import START_WITHIN, a_service
-from tests.lab.daemons import free_port, until
+from tests.lab.daemons import until
 from tests.lab.tcp_ends import ask, echoes, is_reset, receive_all, receive_exactly
 
 pytestmark = pytest.mark.slow
@@ -43,6 +42,19 @@ async def test_a_quick_restart_is_usable_again_at_once(start_path):
             await receive_all(client)
 
 
+async def test_a_quick_restart_of_the_ingress_takes_clients_again_at_once(start_path):
+    path = await start_path()
+    with await ask(path.address, "flood") as client:
+        await receive_exactly(client, 1_000_000)
+        await path.edge.kill()
+        with is_reset(within=1):
+            await receive_all(client)
+        await path.edge.start()
+        with trio.fail_after(USABLE_WITHIN):
+            await until(lambda: echoes(path.address))
+    await path.away.logged("channel.closed", code="replaced")
+
+
 async def test_a_killed_ingress_leaves_nothing_open_at_the_other_end(start_path):
     path = await start_path()
     with await ask(path.address, "flood") as client:
@@ -52,51 +64,3 @@ async def test_a_killed_ingress_leaves_nothing_open_at_the_other_end(start_path)
             line = await path.away.logged("channel.closed")
             assert line["code"] == "peer_silent"
             assert (await path.away.snapshot())["channels"] == []
-
-
-@pytest.fixture
-async def start_two(lab, start_backend):
-    """Return `await start_two()`: an edge and two instances of its service."""
-
-    async def start():
-        backends = [await start_backend(), await start_backend()]
-        aways = [
-            lab.declare(name, "egress", services={"demo": a_service(backend=backend)})
-            for name, backend in zip(("one", "two"), backends, strict=True)
-        ]
-        listener = {"listen": f"127.0.0.1:{free_port()}", "service": "demo"}
-        edge = lab.declare("edge", "ingress", services={"demo": a_service()}, listeners=[listener])
-        with trio.fail_after(START_WITHIN):
-            await lab.start()
-        return edge, *aways
-
-    return start
-
-
-async def test_when_one_of_two_instances_dies_the_next_connection_goes_to_the_other(start_two):
-    edge, one, two = await start_two()
-    with await ask(edge.address, "flood") as client:
-        await receive_exactly(client, 1_000_000)
-        (channel,) = (await edge.snapshot())["channels"]
-        dead, alive = (one, two) if channel["peer"] == "one" else (two, one)
-        await dead.kill()
-        # At once: its death is not known yet, and the deadline is shared between the two.
-        with trio.fail_after(5):
-            assert await echoes(edge.address)
-        with is_reset(within=5):
-            await receive_all(client)
-    for _ in range(5):
-        assert await echoes(edge.address)
-    assert await alive.count("fabric_channels_opened_total", service="demo") >= 5
-
-
-async def test_when_the_backend_of_one_of_two_instances_is_away_the_other_serves(lab, start_two):
-    edge, one, two = await start_two()
-    await one.kill()
-    one.document["services"]["demo"]["backend"] = f"127.0.0.1:{free_port()}"
-    await one.start()
-    await edge.connected("one")
-    for _ in range(6):
-        assert await echoes(edge.address)
-    assert await two.count("fabric_channels_opened_total", service="demo") == 6
-    assert await edge.count("fabric_ingress_connections_refused_total") == 0

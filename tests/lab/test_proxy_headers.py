@@ -58,6 +58,13 @@ async def test_malformed_headers_are_reset_and_counted_and_never_reach_the_backe
     assert heard == []
 
 
+async def test_a_client_that_sends_no_header_is_reset_in_time(start_path):
+    path = await start_path(listener={"accept_proxy": True})
+    with is_reset(within=7), await connect(path.address) as client:
+        await receive_all(client)
+    await path.edge.logged("ingress.refused", code="bad_proxy_header")
+
+
 async def test_a_client_that_leaves_within_its_header_is_reset(start_path):
     path = await start_path(listener={"accept_proxy": True})
     with is_reset(within=2), await connect(path.address) as client:

@@ -1,4 +1,4 @@
-"""Ends that read slowly, or not at all, or end one direction first: bounded memory, whole bytes."""
+"""Ends that read slowly, or not at all, or end one direction first: little memory, whole bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole files through the fabric, by curl and a real HTTP server: what arrives is what was sent."""
+"""Whole files through the fabric, by curl and a real HTTP server: all of it, as it was sent."""
 
 from __future__ import annotations
 

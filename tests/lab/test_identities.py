@@ -1,0 +1,104 @@
+"""Processes that are not who they should be: refused, with one code in the logs of both ends."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.lab.conftest import START_WITHIN
+from tests.lab.daemons import until
+from tests.lab.tcp_ends import connect, echoes, is_reset, receive_all
+
+pytestmark = pytest.mark.slow
+
+ANOTHER_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+"""A public key whose secret half nobody here has (RFC 8032, 7.1)."""
+
+
+async def start_alone(*daemons):
+    """Start *daemons* without waiting for them to meet."""
+    with trio.fail_after(START_WITHIN):
+        async with trio.open_nursery() as nursery:
+            for daemon in daemons:
+                nursery.start_soon(daemon.start)
+
+
+def only_dialled(dialler, acceptor):
+    """Let *acceptor* wait to be dialled, so that each refusal has one dialler."""
+    (peer,) = acceptor.document["peers"]
+    assert peer["name"] == dialler.name
+    del peer["address"]
+
+
+@pytest.fixture
+def two_nodes(lab):
+    dialler, acceptor = lab.declare("dialler"), lab.declare("acceptor")
+    lab.introduce()
+    only_dialled(dialler, acceptor)
+    return dialler, acceptor
+
+
+async def refused_at_both(dialler, acceptor, code):
+    with trio.fail_after(10):
+        here = await dialler.logged("peer.refused", code=code, side="dialler")
+        there = await acceptor.logged("peer.refused", code=code, side="acceptor")
+        assert here["peer"] == "acceptor"
+        assert here["remedy"]
+        assert there["remedy"]
+        row = await dialler.peer("acceptor")
+        assert (row["state"], row["reason"]) == ("refused", code)
+        for daemon, side in ((dialler, "dialler"), (acceptor, "acceptor")):
+            assert await daemon.count("fabric_hellos_refused_total", code=code, side=side)
+    assert not acceptor.lines("peer.connected")
+
+
+async def test_a_wrong_pin_is_refused_and_logged_at_both_ends(two_nodes):
+    dialler, acceptor = two_nodes
+    dialler.document["peers"][0]["public_key"] = ANOTHER_KEY
+    await start_alone(dialler, acceptor)
+    await refused_at_both(dialler, acceptor, "pin_mismatch")
+
+
+async def test_an_unknown_key_is_refused_and_logged_at_both_ends(two_nodes):
+    dialler, acceptor = two_nodes
+    acceptor.document["peers"][0]["public_key"] = ANOTHER_KEY
+    await start_alone(dialler, acceptor)
+    await refused_at_both(dialler, acceptor, "unknown_key")
+
+
+async def test_a_node_of_another_fabric_is_refused_and_logged_at_both_ends(two_nodes):
+    dialler, acceptor = two_nodes
+    dialler.document["node"]["fabric_id"] = "ab" * 16
+    await start_alone(dialler, acceptor)
+    await refused_at_both(dialler, acceptor, "wrong_fabric")
+
+
+async def test_two_processes_with_one_key_are_told_and_the_newer_one_serves(lab, start_path):
+    path = await start_path()
+    # The copy of a machine: the same key, another address, a state folder of its own.
+    twin = lab.declare("away-too", "egress", services=path.away.document["services"])
+    twin.document["node"]["name"] = "away"
+    twin.document["node"]["key"] = str(path.away.folder / "node.key")
+    twin.document["peers"] = path.away.document["peers"]
+    await trio.sleep(1.1)  # whoever is newer by a second is the newer one
+    await start_alone(twin)
+    await path.edge.logged("peer.disconnected", peer="away", code="replaced")
+    with trio.fail_after(20):
+        await until(lambda: path.away.lines("peer.refused", code="duplicate_identity"))
+        await until(
+            lambda: path.edge.lines("peer.refused", code="duplicate_identity", peer="away")
+        )
+    assert path.away.lines("peer.refused", code="duplicate_identity")[0]["by"] == "peer"
+    with trio.fail_after(5):
+        await until(lambda: echoes(path.address))
+    assert await twin.count("fabric_channels_opened_total", service="demo")
+
+
+async def test_a_node_without_peers_resets_its_clients_and_says_why(start_path):
+    path = await start_path()
+    await path.away.kill()
+    await path.edge.logged("peer.disconnected", peer="away", code="peer_silent")
+    with is_reset(within=2), await connect(path.address) as client:
+        await receive_all(client)
+    refused = await path.edge.logged("ingress.refused", code="no_instance")
+    assert refused["remedy"]
