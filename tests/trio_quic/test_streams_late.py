@@ -10,7 +10,7 @@ import trio
 from fabric.testing.network import Network, Weather
 from fabric.testing.quic import open_pair, open_streams, read_all
 
-CALM = Weather(delay=0.01)
+CALM = Weather(delay=0.01, loss=0.01)
 
 
 async def answer(connection, nursery):
@@ -30,7 +30,7 @@ async def ask(connection, question):
     await stream.aclose()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [3, 5, 7, 8])
 async def test_acknowledgements_later_than_a_probe_do_no_harm(autojump_clock, seed):
     """The network stalls now and then for longer than a probe waits, beside full windows."""
     chance, network = random.Random(seed), Network(seed=seed, weather=CALM)
@@ -43,11 +43,11 @@ async def test_acknowledgements_later_than_a_probe_do_no_harm(autojump_clock, se
         with trio.move_on_after(4):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(answer, pair.acceptor, nursery)
-                for size in [10, 1000, 5000] * 10 + [300_000] * 4:
+                for size in [10, 1000, 5000] * 20 + [300_000] * 4:
                     nursery.start_soon(repeat, pair.dialler, size)
                 while True:
                     await trio.sleep(chance.uniform(0.05, 0.3))
-                    network.weather = Weather(delay=chance.uniform(0.1, 0.6))
+                    network.weather = Weather(delay=chance.uniform(0.1, 0.6), loss=0.01)
                     await trio.sleep(chance.uniform(0.005, 0.05))
                     network.weather = CALM
         assert pair.dialler.closed is None
