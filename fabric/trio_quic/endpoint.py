@@ -173,7 +173,7 @@ class Endpoint:
     def touch(self, connection: Connection) -> None:
         if not self.woken and self._prompt_flushes < PROMPT_FLUSHES:
             self._prompt_flushes += 1
-            self._flush(connection)
+            self._flush(connection, trio.current_time())
             return
         connection.dirty = True
         self._dirty.append(connection)
@@ -239,7 +239,7 @@ class Endpoint:
                     await self._gather()
                 self.woken = False
                 self._prompt_flushes = 0
-                self._flush_dirty()
+                self._flush_dirty(trio.current_time())
 
     async def _gather(self) -> None:
         """Let the tasks that this pass woke say what they have to say, to be sent together.
@@ -275,6 +275,9 @@ class Endpoint:
             else:
                 self.counters.datagrams_received += 1
                 self._route(data, source, now)
+            if self._dirty and not self._dirty[-1].established.is_set():
+                # A step of TLS takes half a millisecond: let the other end begin on its own.
+                self._flush_dirty(now)
 
     def _route_run(self, buffer: bytes, segment: int, source: SockAddr, now: float) -> None:
         self.counters.datagrams_received += -(-len(buffer) // segment)
@@ -322,7 +325,7 @@ class Endpoint:
             if connection.closed is not None and connection.dirty:
                 # The engine counts the closing time from its last packet: after a long silence
                 # it would end here and now, its farewell unsent.
-                self._flush(connection)
+                self._flush(connection, trio.current_time())
             if connection.next_timer() <= now:
                 self._tick(connection, now)
             else:
@@ -337,14 +340,16 @@ class Endpoint:
         except BaseException as exc:  # noqa: ASYNC103 -- _contain raises what is not the engine's
             self._contain(connection, exc)
 
-    def _flush_dirty(self) -> None:
+    def _flush_dirty(self, now: float) -> None:
         if self._transport.blocked:
             return
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            self._flush(connection)
+            self._flush(connection, now)
 
-    def _flush(self, connection: Connection) -> None:
+    def _flush(self, connection: Connection, now: float) -> None:
+        """Send what *connection* has to send. Its engine's clock must never run back: *now* is the
+        pass's within a pass, and trio's elsewhere."""
         if self._transport.blocked:
             connection.dirty = True
             self._dirty.append(connection)
@@ -354,7 +359,7 @@ class Endpoint:
         if connection.terminated.is_set():
             return
         try:
-            datagrams = connection.poll(trio.current_time(), limit)
+            datagrams = connection.poll(now, limit)
         except BaseException as exc:  # noqa: ASYNC103 -- _contain raises what is not the engine's
             self._contain(connection, exc)
             return  # noqa: ASYNC104
@@ -412,7 +417,7 @@ class Endpoint:
         for connection in list(self._connections):
             connection.close(code, reason)
             if connection.dirty:
-                self._flush(connection)
+                self._flush(connection, trio.current_time())
 
 
 @asynccontextmanager
