@@ -325,7 +325,7 @@ class Endpoint:
             if connection.closed is not None and connection.dirty:
                 # The engine counts the closing time from its last packet: after a long silence
                 # it would end here and now, its farewell unsent.
-                self._flush(connection, trio.current_time())
+                self._flush(connection, now)
             if connection.next_timer() <= now:
                 self._tick(connection, now)
             else:
