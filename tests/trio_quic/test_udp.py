@@ -117,6 +117,32 @@ async def test_either_offload_may_be_missing(gso, gro):
         await exchange(pair)
 
 
+async def test_probes_beside_bulk_from_one_socket_are_told_apart():
+    """GRO joins by address and size: they share buffers with QUIC packets of the same size."""
+    dialling_on = open_udp_socket("127.0.0.1", 0, buffer_bytes=BUFFER)
+    async with open_pair(dialling_on=dialling_on) as pair:
+        there, probes = pair.accepting.address, []
+        pair.accepting.foreign = lambda data, source: probes.append((data[:1], source))
+        sent = 0
+
+        async def probe():
+            nonlocal sent
+            while True:
+                for size in (1169, 1170, 1171, 1200):
+                    dialling_on.send([b"\x02" * size] * 3, there)
+                    sent += 3
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(probe)
+            await exchange(pair)
+            nursery.cancel_scope.cancel()
+        await trio.sleep(0.2)
+        assert 0.9 * sent <= len(probes) <= sent
+        assert set(probes) == {(b"\x02", dialling_on.address)}
+        assert not pair.accepting.counters.engine_failures
+
+
 async def test_a_socket_of_both_families_serves_ipv4():
     accepting_on = open_udp_socket("::", 0, buffer_bytes=BUFFER)
     dialling_on = open_udp_socket("127.0.0.1", 0, buffer_bytes=BUFFER)
