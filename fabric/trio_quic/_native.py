@@ -9,13 +9,15 @@ hides the credit events and hard-codes 100 streams, so :class:`Engine` subclasse
 and TLS half with our parameters, and after the handshake talks to the core alone. Everything
 private that it leans on is named in :data:`PRIVATE_NAMES`, and a test fails when any of it moves.
 
-Three rules of the core shape the code:
+Four traits of the core shape the code:
 
 * TLS must install keys between the coalesced packets of a datagram, so until the handshake is
   complete datagrams go one by one through the facade;
 * the core is shown one constant peer address for ever (:data:`PEER`): paths live beneath it, and
   so does the bound on what may go to an address not yet proved (its own raises for good when the
   bound cuts a datagram);
+* it loses track of a FIN without data (:data:`.stream.END_MARK`) and of probe copies that wait for
+  the congestion window (:meth:`Engine._take_events`);
 * a stranger's bytes can panic it (pyo3's ``PanicException``, a ``BaseException``): callers wrap
   :meth:`Engine.feed`, :meth:`Engine.poll` and :meth:`Engine.on_timer`, and ask
   :func:`is_engine_failure` what to do with what they catch.
