@@ -60,7 +60,7 @@ async def splice(
         finished = life.code is Code.DONE
     finally:
         if finished:
-            sock.close()
+            tcp.finish(sock)
         else:
             life.settle()
             channel.reset(life.code)

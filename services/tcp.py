@@ -21,7 +21,7 @@ READ_BYTES = 128 * 1024
 BACKLOG = 4096
 """Connections that the kernel may complete before they are accepted; clipped to ``somaxconn``."""
 
-_LINGER_ZERO = struct.pack("ii", 1, 0)
+_RESET_ON_CLOSE, _FIN_ON_CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
 # A client that vanished without a FIN (power, NAT) is noticed after 60 + 4 x 15 seconds.
 _KEEPALIVE = (
@@ -33,9 +33,14 @@ _KEEPALIVE = (
 
 
 def prepare(sock: socket.socket) -> None:
-    """Make *sock* non-blocking, undelayed and kept alive; accepted ones inherit the options."""
+    """Make *sock* non-blocking, undelayed and kept alive; accepted ones inherit the options.
+
+    However it is closed, the death of this process included, the other side sees an RST: it may
+    take a FIN for the end of all there was. Only :func:`finish` closes without one.
+    """
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     for level, option, value in _KEEPALIVE:
         sock.setsockopt(level, option, value)
 
@@ -87,9 +92,15 @@ def send_eof(sock: socket.socket) -> None:
     sock.shutdown(socket.SHUT_WR)
 
 
+def finish(sock: socket.socket) -> None:
+    """Close once both sides have sent their FIN. What the kernel still holds goes on its way."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FIN_ON_CLOSE)
+    sock.close()
+
+
 def reset(sock: socket.socket) -> None:
     """Close with RST: the other side must see that what it got is not all there was."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     sock.close()
 
 

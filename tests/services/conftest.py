@@ -256,6 +256,8 @@ async def start_backend(nursery):
     async def handle(handler, sock):
         with sock, suppress(ConnectionError):  # it is the other side that is tested
             await handler(sock)
+            if sock.fileno() != -1:
+                tcp.finish(sock)  # a backend that has done its part
 
     async def start(handler, host="127.0.0.1"):
         sock = await tcp.listen(host, 0)

@@ -2,6 +2,7 @@
 
 import socket
 
+import pytest
 import trio
 
 from services import tcp
@@ -15,6 +16,23 @@ async def test_accepted_and_connected_sockets_are_not_delayed_and_kept_alive():
             for sock in (connected, accepted):
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize("end", ["accepted", "connected"])
+async def test_whatever_closes_a_socket_but_finish_sends_a_reset(end):
+    for close, answer in ((socket.socket.close, None), (tcp.finish, b"")):
+        with await tcp.listen("127.0.0.1", 0) as listener:
+            connected = await tcp.connect(*listener.getsockname())
+            accepted, _ = listener.accept()
+            with connected, accepted:
+                ours, theirs = (accepted, connected)[:: 1 if end == "accepted" else -1]
+                theirs.setblocking(True)
+                close(ours)
+                if answer is None:
+                    with pytest.raises(ConnectionResetError):
+                        theirs.recv(1)
+                else:
+                    assert theirs.recv(1) == answer
 
 
 async def test_an_ipv6_wildcard_leaves_ipv4_alone():
