@@ -6,7 +6,16 @@ import pytest
 import trio
 
 from tests.lab.daemons import until
-from tests.lab.tcp_ends import ask, echoes, is_reset, receive_all, receive_exactly
+from tests.lab.tcp_ends import (
+    ask,
+    connect,
+    echoes,
+    is_reset,
+    receive_all,
+    receive_exactly,
+    receive_hash,
+    send_all,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +34,33 @@ async def test_a_killed_egress_resets_its_client_in_the_middle_of_a_transfer(sta
     await path.away.start()
     with trio.fail_after(USABLE_WITHIN):
         await until(lambda: echoes(path.address))
+
+
+async def test_a_killed_egress_resets_its_backend_in_the_middle_of_an_upload(
+    start_path, start_backend
+):
+    """A clean end would make a fragment look like the whole file."""
+    heard, seen = trio.Event(), trio.Event()
+
+    async def take(sock):
+        heard.set()
+        with is_reset(within=5):
+            await receive_hash(sock)
+        seen.set()
+
+    path = await start_path(await start_backend(take))
+    with await connect(path.address) as client:
+        await send_all(client, b"half a file")
+        await heard.wait()
+        await until(lambda: told(path.away))
+        await path.away.kill()
+        with trio.fail_after(5):
+            await seen.wait()
+
+
+async def told(daemon):
+    """Whether everything that the client said has gone through *daemon*."""
+    return [row["received_bytes"] for row in (await daemon.snapshot())["channels"]] == [11]
 
 
 async def test_a_quick_restart_is_usable_again_at_once(start_path):
