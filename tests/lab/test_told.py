@@ -22,6 +22,9 @@ pytestmark = pytest.mark.slow
 
 ID_DIGITS = 32
 
+PIECE_BYTES = 128 * 1024
+"""Most that was on its way when a channel broke, and is counted only once it is sent."""
+
 
 async def test_a_channels_id_finds_the_lines_of_both_ends(start_path):
     path = await start_path()
@@ -87,7 +90,7 @@ async def test_the_counters_of_both_nodes_tell_what_happened(start_path):
             for ways in (up, down)
         ]
         assert 2 * MIB < moved[0] < 3 * MIB
-        assert moved[1] > 4 * MIB
+        assert moved[1] > 4 * MIB - PIECE_BYTES
     counted = path.edge.count
     assert await counted("fabric_ingress_connections_accepted_total") == 6
     assert await counted("fabric_ingress_connections_refused_total", code="listener_full") == 1
