@@ -11,6 +11,7 @@ from attrs import define, field
 from tests.lab.daemons import until
 from tests.lab.tcp_ends import (
     MIB,
+    PATTERN,
     PIECE_BYTES,
     ask,
     connect,
@@ -83,6 +84,8 @@ async def test_clients_that_stop_reading_cost_bounded_memory_and_lose_nothing(st
     memory = Memory(path)
     await memory.settle()
     clients = [await ask(path.address, "say", MOVED_MIB) for _ in range(STALLED)]
+    for client in clients:  # until its window has grown to the full
+        await receive_pattern(client, 4)
     await no_more_moves(path)
     await others_live(path.address)
     growth = memory.growth()
@@ -91,21 +94,28 @@ async def test_clients_that_stop_reading_cost_bounded_memory_and_lose_nothing(st
     with trio.fail_after(WITHIN):
         for client in clients:
             with client:
-                assert await receive_hash(client) == pattern_hash(MOVED_MIB)
+                assert await receive_hash(client) == pattern_hash(MOVED_MIB - 4)
+
+
+async def receive_pattern(sock, mebibytes):
+    for _ in range(mebibytes):
+        assert await receive_exactly(sock, MIB) == PATTERN
 
 
 @define(eq=False)
 class Gate:
-    """A backend that reads nothing until it is opened; then, the hash of all, by a FIN."""
+    """A backend that stops reading until it is opened; it answers with the hash of all."""
 
+    after_mib: int = 0
     opened: trio.Event = field(factory=trio.Event)
 
     async def handle(self, sock):
         first = await sock.recv(1)
         if first == b"e":  # somebody else's echo
             return await send_all(sock, await receive_exactly(sock, 9_999))
-        await self.opened.wait()
         digest = hashlib.sha256(first)
+        digest.update(await receive_exactly(sock, self.after_mib * MIB))
+        await self.opened.wait()
         while piece := await sock.recv(PIECE_BYTES):
             digest.update(piece)
         await send_all(sock, digest.hexdigest().encode())
@@ -115,7 +125,7 @@ class Gate:
 async def test_a_backend_that_stops_reading_costs_bounded_memory_and_loses_nothing(
     start_path, start_backend
 ):
-    gate, warm = Gate(), trio.Event()
+    gate, warm = Gate(after_mib=4), trio.Event()
     path = await start_path(await start_backend(gate.handle))
     gate.opened.set()
     memory = Memory(path)
