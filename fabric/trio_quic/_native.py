@@ -390,11 +390,14 @@ class Engine(QuicConnection):
         return self._core.open_stream(unidirectional)
 
     def send(self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool) -> None:
-        """Queue a copy of *data*. Before the handshake is complete the facade keeps it."""
+        """Queue a copy of *data*. Before the handshake is complete the facade keeps it.
+
+        Dropped where the core knows of a stop or a close that has yet to be told.
+        """
         if not self._handshake_complete:
             self.send_stream_data(stream_id, data, fin)
         else:
-            self._core.send_stream(stream_id, data, fin)
+            _legal(self._core.send_stream, stream_id, data, fin)
 
     def unsent(self, stream_id: int) -> int:
         """Return bytes queued and never sent; what is in flight is the window's concern."""
@@ -427,7 +430,7 @@ class Engine(QuicConnection):
     # -- the connection --
     def ping(self, uid: int) -> None:
         """Send a PING; the sink hears ``on_ping_acknowledged(uid)``."""
-        self._core.send_ping(uid)
+        _legal(self._core.send_ping, uid)
 
     def update_keys(self) -> None:
         """Move to the next key phase, when the handshake is confirmed; else do nothing."""
@@ -569,8 +572,8 @@ _HANDLERS: dict[str, Callable[[Engine, Sink, tuple[Any, ...]], None]] = {
 }
 
 
-def _legal(call: Callable[..., None], *args: int) -> None:
-    # The core refuses what came too late (a reset after everything was acknowledged): no fault.
+def _legal(call: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 -- whatever it takes
+    # The core refuses what came too late, a reset after everything was acknowledged: no fault.
     with suppress(ValueError, RuntimeError):
         call(*args)
 

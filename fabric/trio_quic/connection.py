@@ -44,6 +44,10 @@ ACCEPTOR = 1
 SHARE = 16 * 1024
 """What one woken sender is expected to take of a congestion window that has little room."""
 
+MAX_REASON = 400
+"""Bytes of a close's reason: its packet must fit a datagram, or the engine says nothing at all.
+What a peer gives for one is cut to so many characters, for it ends up in logs."""
+
 APPLICATION_ERROR = 0x0C
 """What an application code becomes in a packet that a stranger could read (RFC 9000, 10.2.3)."""
 
@@ -154,6 +158,7 @@ class Connection:
             return
         if not self.established.is_set() and (label := codes.LABELS.get(code)):
             reason = f"{label} {reason}".rstrip()
+        reason = reason.encode()[:MAX_REASON].decode(errors="ignore")
         self._fail(ConnectionClosed(code, reason, by_peer=False))
         self.engine.end(code, reason, trio.current_time())
         self.touch()
@@ -193,19 +198,17 @@ class Connection:
     # -- streams --
     async def open_stream(self) -> Stream:
         """Open a bidirectional stream; waits while the peer's limit of streams is reached."""
-        while True:
-            stream = self.open_stream_nowait()
-            if stream is not None:
-                await trio.lowlevel.checkpoint()
-                return stream
+        await trio.lowlevel.checkpoint()  # before there is a stream that nobody would close
+        while (stream := self.open_stream_nowait()) is None:
             await self._slots.park()
+        return stream
 
     def open_stream_nowait(self) -> Stream | None:
         """Open a bidirectional stream, or return ``None`` while the peer's limit is reached."""
         self._check_open()
         try:
             stream_id = self.engine.open()
-        except ValueError:
+        except (ValueError, RuntimeError):  # or it is closed, and its word for that on its way
             return None
         stream = self.streams[stream_id] = Stream(self, stream_id)
         return stream
@@ -441,6 +444,7 @@ class Connection:
     def on_closing(self, code: int, reason: str, *, by_peer: bool, is_transport: bool) -> None:
         if is_transport and code == APPLICATION_ERROR:
             code, is_transport = codes.by_label(reason, code), False
+        reason = reason[:MAX_REASON]
         self._fail(ConnectionClosed(code, reason, by_peer=by_peer, is_transport=is_transport))
 
     def on_terminated(self, reason: str) -> None:

@@ -149,10 +149,12 @@ class Stream(trio.abc.HalfCloseableStream):
             end = min(at + room, at + SLICE, total)
             self._hand_over(view[at:end], fin=fin and end == total)
             at = end
-            if yield_at <= at < total:
+            if at == total:
+                break
+            if at >= yield_at:
                 await checkpoint()
-                self._check_sendable()
                 yield_at = at + YIELD_EVERY
+            self._check_sendable()  # even handing over may have shown that the engine is broken
         await checkpoint()
 
     def _hand_over(self, data: bytes | bytearray | memoryview, *, fin: bool) -> None:
@@ -173,10 +175,16 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def _park_sender(self) -> None:
         connection = self._connection
-        if self._limit > self._sent:  # credit there is: the buffer is what is full
+        connection.touch()
+        has_credit = self._limit > self._sent  # then the buffer is what is full
+        if self._send_error is not None or (has_credit and connection.is_roomy(self.id)):
+            # So soon: by that flush. It must not wake a task that does not sleep yet, for one
+            # that is cancelled as well would be scheduled twice, which ends trio.
+            await checkpoint()
+            return
+        if has_credit:
             connection.crowded[self] = None
         self._sender = trio.lowlevel.current_task()
-        connection.touch()
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             self._sender = None
@@ -338,10 +346,10 @@ class Stream(trio.abc.HalfCloseableStream):
             connection.credit.relieve()
 
     def cut_off(self, code: int) -> None:
-        """End both directions because of how this stream is used; its reader learns *code*."""
+        """End both directions because of how this stream is used; its users learn *code*."""
         self._end_receiving(StreamReset(code))
         self._connection.refuse(self.id, code)
-        self.reset(code)
+        self.on_stopped(code)
 
     @property
     def received(self) -> int:
