@@ -24,16 +24,21 @@ WORTH_ANOTHER: Final = frozenset(
         Code.CANCELLED,
         Code.DEADLINE,
         Code.DRAINING,
+        Code.DUPLICATE,
+        Code.FORGOTTEN,
+        Code.IDLE_TIMEOUT,
         Code.INTERNAL_ERROR,
         Code.PEER_LOST,
+        Code.PEER_SILENT,
+        Code.REPLACED,
         Code.SERVICE_FULL,
         Code.SHUTTING_DOWN,
         Code.STREAM_REFUSED,
         Code.UNKNOWN_SERVICE,
     }
 )
-"""Refusals that speak about one instance: the next one may say yes. A refusal that speaks about
-the opener would be the same everywhere."""
+"""Refusals that speak about one instance, or of the connection to it: the next one may say yes.
+A refusal that speaks about the opener would be the same everywhere."""
 
 
 @frozen

@@ -5,6 +5,8 @@ import functools
 import trio
 
 from fabric.codes import Code
+from fabric.core.instances import WORTH_ANOTHER
+from fabric.runtime.closing import TELLING
 from fabric.testing.pairs import a_service, connected, echo, refusal
 
 
@@ -85,3 +87,7 @@ async def test_a_refusal_about_the_opener_is_not_taken_to_the_next(
         assert (await refusal(home)).code is Code.NOT_PERMITTED
     assert len(logged("channel.refused", direction="in")) == 1
     nursery.cancel_scope.cancel()
+
+
+def test_whatever_ends_a_connection_leaves_the_next_instance_to_be_tried():
+    assert TELLING | {Code.PEER_LOST} <= WORTH_ANOTHER
