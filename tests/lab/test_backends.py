@@ -20,9 +20,11 @@ async def refused_at_both_ends(path, code):
         count = await daemon.count(
             "fabric_channels_refused_total", service="demo", code=code, direction=direction
         )
-        assert count == 1, daemon.name
-    there = await path.away.logged("egress.refused", code=code)
-    await path.edge.logged("ingress.refused", code=code, channel=there["channel"], hop="away")
+        # The offering node may be asked twice: by a connection that ends meanwhile, as one of
+        # two does where both nodes have dialled, and by the one that stays.
+        assert count == 1 or (count == 2 and daemon is path.away), daemon.name
+    here = await path.edge.logged("ingress.refused", code=code, hop="away")
+    await path.away.logged("egress.refused", code=code, channel=here["channel"])
     assert await path.edge.count("fabric_ingress_connections_refused_total", code=code) == 1
 
 
