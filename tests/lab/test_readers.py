@@ -29,9 +29,9 @@ pytestmark = pytest.mark.slow
 
 STALLED = 5
 MOVED_MIB = 48
-GROWTH = STALLED * 3 * MIB
+GROWTH = STALLED * 4 * MIB
 """At one node: twice a window of 1 MiB each, and as much again for pieces at the TCP side and for
-what the allocator keeps. A sixteenth of what would come if nobody held it back."""
+what the allocator keeps. A tenth of what would come if nobody held it back."""
 
 WITHIN = 20.0
 
