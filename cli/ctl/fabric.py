@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import trio
 from attrs import asdict
+from cyclopts import Parameter, validators
 from rich.text import Text
 
 from cli.exit_codes import Exit
@@ -22,8 +24,10 @@ from cli.output import show
 from cli.tables import columns, state_word
 from cli.views import SHORT_ID
 
+Port = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=65535))]
 
-async def up(*, port: int | None = None, json: bool = False) -> int:
+
+async def up(*, port: Port | None = None, json: bool = False) -> int:
     """Start a local fabric in .fabric/, and send one request through it.
 
     Three fabricd, one fabric-ingress and a small HTTP backend. Run it again to start what died.

@@ -15,7 +15,7 @@ from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, existing_fabric
 from cli.output import show
 from cli.units import age, byte_count
 from fabric.config import HostPort
-from fabric.core.access import parse_selector
+from fabric.core.access import FORMS, parse_selector
 
 Node = Annotated[str, Parameter(env_var="FABRIC_NODE")]
 
@@ -143,6 +143,6 @@ def _require_selector(text: str) -> None:
     except ValueError as error:
         raise UsageError(
             "not_a_selector",
-            f"{text!r} selects nobody: {error}.",
-            "Write any, node:NAME, role:ROLE, area:AREA or label:KEY=VALUE.",
+            f"{text!r} selects nobody.",
+            f"Write {FORMS}.",
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 from attrs import frozen
@@ -19,6 +19,9 @@ from fabric.config import HostPort
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for the request, and again for the log line that tells how it went."""
+
+REASON_WITHIN = 1.0
+"""Seconds that the ingress has to write down why it refused: it does before it resets."""
 
 
 @frozen
@@ -46,11 +49,17 @@ class _Answer:
 
 
 async def travel(fabric: LocalFabric, ports: Ports) -> Journey:
-    """Send GET / through the ingress. Raise :exc:`CommandError` unless the answer is a 200."""
+    """Send GET / through the ingress. Raise :exc:`CommandError` unless the answer is a 200.
+
+    The error is :exc:`NotReachedError` where nothing tells who refused.
+    """
     before = position(fabric, EDGE_NODE)
     door = entrance(fabric)
     url = f"http://{door}/"
-    answer = await trio.to_thread.run_sync(_request, door, abandon_on_cancel=True)
+    try:
+        answer = await trio.to_thread.run_sync(_request, door, abandon_on_cancel=True)
+    except (OSError, http.client.HTTPException) as error:
+        raise await _why(fabric, before, url, error) from error
     if answer.status != http.client.OK:
         raise CommandError(
             "request_failed",
@@ -89,25 +98,39 @@ def _request(door: HostPort) -> _Answer:
         response = connection.getresponse()
         response.read()
         return _Answer(f"{host}:{own_port}", response.status, time.perf_counter() - started)
-    except (OSError, http.client.HTTPException) as error:
-        raise NotReachedError(
-            "request_failed",
-            f"GET http://{door}/ failed: {error}.",
-            "See `fabricctl status`, and the code in the log of edge-1.",
-        ) from error
     finally:
         connection.close()
+
+
+async def _why(fabric: LocalFabric, since: int, url: str, error: Exception) -> CommandError:
+    """The reason that the ingress wrote down, else *error* as the client met it."""
+    with trio.move_on_after(REASON_WITHIN):
+        facts = await _line(fabric, since, lambda facts: facts.get("event") == "ingress.refused")
+        told = f"GET {url} was refused: {facts['code']}: {facts['reason']}"
+        return CommandError("request_failed", told, facts["remedy"])
+    return NotReachedError(
+        "request_failed",
+        f"GET {url} failed: {error}.",
+        f"Read {fabric.log_file(EDGE_NODE)} and {fabric.log_file(OFFERING_NODE)}.",
+    )
 
 
 async def _closed_line(fabric: LocalFabric, since: int, client: str) -> Json:
     """What the ingress wrote at the end of *client*'s connection; empty if nothing in time."""
     with trio.move_on_after(REQUEST_TIMEOUT):
-        while True:
-            for line in lines_since(fabric, EDGE_NODE, since):
-                if line.facts.get("client") == client and "channel" in line.facts:
-                    return line.facts
-            await trio.sleep(0.02)  # a file tells nobody that it grew
+        return await _line(
+            fabric, since, lambda facts: facts.get("client") == client and "channel" in facts
+        )
     return {}
+
+
+async def _line(fabric: LocalFabric, since: int, wanted: Callable[[Json], bool]) -> Json:
+    """Wait for a line of the ingress that is *wanted*."""
+    while True:
+        for line in lines_since(fabric, EDGE_NODE, since):
+            if wanted(line.facts):
+                return line.facts
+        await trio.sleep(0.02)  # a file tells nobody that it grew
 
 
 async def _peer(fabric: LocalFabric) -> Json:

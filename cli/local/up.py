@@ -98,11 +98,16 @@ def require_free(port: int) -> None:
 
 
 async def _vacate(fabric: LocalFabric, port: int, tell: Tell) -> None:
-    """End the edge node where it listens elsewhere than *port*: it is to start there."""
+    """End the edge node where it listens elsewhere than *port*: it is to start there.
+
+    Raises :exc:`CommandError` while no file remembers *port* yet, if somebody else has it.
+    """
     before = remembered(fabric)
     edge = running_processes(fabric).get(EDGE_NODE)
-    if before and edge and before.ports.ingress != port:
-        require_free(port)
+    if before and edge and before.ports.ingress == port:
+        return
+    require_free(port)
+    if before and edge:
         tell(f"{EDGE_NODE:11} moves from port {before.ports.ingress} to {port}")
         await end_all(fabric, {EDGE_NODE: edge})
 

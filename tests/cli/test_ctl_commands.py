@@ -29,6 +29,7 @@ def open_node(fabric, open_fake_admin):
         ["nonsense"],
         ["drain"],
         ["up", "--prot", "1"],
+        ["up", "--port", "65536"],
         ["expose", "web", "no-address"],
         ["expose", "web", "127.0.0.1:80", "--open-to", "everybody:x"],
         ["forward", "5432"],

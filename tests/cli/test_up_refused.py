@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from cli.local.running import known_processes, running_processes
-from cli.local.setup import prepare
+from cli.local.setup import prepare, remembered
 
 CTL = "cli.fabricctl"
 
@@ -27,6 +27,27 @@ async def test_a_taken_port_exits_1_before_anything_starts(run_command, fabric, 
     assert f"pid {os.getpid()}" in ran.err
     assert "make up PORT=" in ran.err
     assert known_processes(fabric) == {}
+
+
+async def test_a_taken_port_is_not_remembered(run_command, fabric, taken):
+    before = {name: fabric.config_file(name).read_text() for name in fabric.names}
+    await run_command(CTL, "up", "--port", taken)
+    assert remembered(fabric).ports.ingress != taken
+    assert {name: fabric.config_file(name).read_text() for name in fabric.names} == before
+
+
+async def test_a_request_that_the_edge_refuses_is_told_with_the_code(run_command, fabric):
+    (port,) = _free()
+    prepare(fabric, port=port, running=frozenset())
+    path = fabric.config_file("usa-los-1")
+    path.write_text(path.read_text().replace('"role:ingress"', '"node:test-1"'))
+    ran = await run_command(CTL, "up", "--json")
+    assert ran.code == 1
+    error = ran.json["error"]
+    assert error["code"] == "request_failed"
+    assert "not_permitted" in error["message"]
+    assert "open_to" in error["remedy"]
+    assert running_processes(fabric) == {}
 
 
 async def test_a_node_that_cannot_start_shows_the_end_of_its_log(run_command, fabric):
