@@ -22,6 +22,7 @@ from fabric import __version__
 from fabric.config import NodeConfig, load_config
 from fabric.core.identity import INGRESS
 from fabric.errors import ConfigError
+from fabric.net.tls import load_key
 from fabric.runtime import logs
 from fabric.runtime.supervise import leaves
 
@@ -61,6 +62,9 @@ def run(program: Program, arguments: Sequence[str] | None = None) -> int:
         return Exit.NO
     if options.check_config:
         print(f"{path}: no mistakes")
+        print(
+            f'public_key = "{load_key(config.key_file).public.hex()}"  # for [[peers]] elsewhere'
+        )
         return Exit.YES
     logs.configure(config.log, node=config.name)
     raise_descriptor_limit()
@@ -99,7 +103,7 @@ def _parser(program: Program) -> argparse.ArgumentParser:
     parser.add_argument(
         "--check-config",
         action="store_true",
-        help="tell every mistake of the file, and whether there is any, then end",
+        help="tell every mistake of the file, or its node's public key if there is none; then end",
     )
     parser.add_argument("--version", action="version", version=f"{program.name} {__version__}")
     return parser

@@ -121,7 +121,7 @@ def read_selector(value: object) -> Selector:
 
 
 def read_public_key(value: object) -> bytes:
-    key = octets(32, "copy it from the peer once more")(value)
+    key = octets(32, "`fabricd --check-config` tells it on the peer")(value)
     if not is_valid_key(key):
         raise Wrong(
             f"{shown(value)} is not a valid Ed25519 point",

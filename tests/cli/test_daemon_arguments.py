@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+import tomllib
 
 import pytest
 import trio
@@ -18,6 +19,14 @@ async def test_a_good_file_exits_0(run_command, fabric, module, node):
     ran = await run_command(module, "--config", fabric.config_file(node), "--check-config")
     assert (ran.code, ran.err) == (0, "")
     assert "no mistakes" in ran.out
+
+
+async def test_a_good_file_tells_the_public_key_as_peers_write_it(run_command, fabric):
+    path = fabric.config_file("home-1")
+    ran = await run_command("cli.fabricd", "--config", path, "--check-config")
+    told = tomllib.loads(ran.out.splitlines()[-1])
+    peers = tomllib.loads(fabric.config_file("test-1").read_text())["peers"]
+    assert told["public_key"] in {one["public_key"] for one in peers if one["name"] == "home-1"}
 
 
 @pytest.mark.parametrize("module", DAEMONS)
