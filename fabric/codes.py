@@ -48,7 +48,8 @@ class Code(enum.IntEnum):
     PIN_MISMATCH = (
         2,
         "The node that answered holds another key than the one pinned for this peer.",
-        "Compare public_key in [[peers]] with `fabricctl nodes` on the peer; suspect the address.",
+        "Compare public_key in [[peers]] with what `fabricd --check-config` says on the peer; "
+        "suspect the address.",
     )
     FLOW_CONTROL = (
         3,
@@ -112,7 +113,7 @@ class Code(enum.IntEnum):
     UNKNOWN_KEY = (
         20,
         "No node with this key is known here.",
-        "Add the node to [[peers]] with its public_key, then reload.",
+        "Add the node to [[peers]] with its public_key, here, and restart this node.",
     )
     BAD_PROOF = (
         21,
@@ -166,7 +167,7 @@ class Code(enum.IntEnum):
     NO_INSTANCE = (
         41,
         "No connected node offers this service now.",
-        "See `fabricctl nodes`: a node that offers it must be connected.",
+        "See `fabric-inspect` on this node: a peer that offers it must be connected.",
     )
     NOT_PERMITTED = (
         42,
@@ -290,4 +291,9 @@ class Code(enum.IntEnum):
         91,
         "Other machines could reach this address, and would act as this node.",
         'Listen on 127.0.0.1 or [::1]; or ask with "remote": true, if that is meant.',
+    )
+    CONFIGURED_SERVICE = (
+        92,
+        "The node's file already names the backend of this service.",
+        "Change [services.NAME] there and restart the node, or expose it under another name.",
     )

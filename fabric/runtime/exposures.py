@@ -36,7 +36,14 @@ class Exposures:
             self.services.declare(self._exposed[name])
 
     async def expose(self, service: ServiceConfig) -> None:
-        """Declare *service* once the disk has it. Raises :exc:`OSError`: then nothing changed."""
+        """Declare *service* once the disk has it.
+
+        Raises :exc:`OSError`, or :exc:`RefusedError` where the configuration has a backend for
+        the name: it would be shadowed, over restarts too. Then nothing changed.
+        """
+        configured = self.configured.get(service.name)
+        if configured is not None and configured.backend is not None:
+            raise RefusedError(Code.CONFIGURED_SERVICE)
         await self._save({**self._exposed, service.name: service})
         self.services.declare(service)
 

@@ -80,6 +80,16 @@ async def test_an_exposed_service_is_declared_told_and_remembered(autojump_clock
             assert "web" not in away.services.configs
 
 
+async def test_what_the_file_has_a_backend_for_cannot_be_exposed_over_it(autojump_clock, fleet):
+    async with fleet.open("away") as away:
+        configured = a_service("web", "any", backend=HostPort("127.0.0.1", 8000))
+        away.exposures.configured = {"web": configured}
+        with pytest.raises(RefusedError) as refused:
+            await away.expose(a_service("web", "any", backend=HostPort("127.0.0.1", 9000)))
+        assert refused.value.code is Code.CONFIGURED_SERVICE
+        assert away.services.configs.get("web") is None
+
+
 async def test_a_node_may_open_its_own_service(autojump_clock, fleet, nursery, logged):
     async with fleet.open("away") as away:
         await nursery.start(away.serve, "demo", echo)
