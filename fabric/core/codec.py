@@ -101,6 +101,10 @@ class FrameReader:
         self._buffer = bytearray()
         self._limit = limit
 
+    def widen(self, limit: int) -> None:
+        """Read frames of up to *limit* bytes from now on: the sender is known."""
+        self._limit = limit
+
     def feed(self, data: bytes) -> None:
         self._buffer += data
 

@@ -76,8 +76,9 @@ class Accepter:
             with suppress(trio.WouldBlock):
                 reader.feed(stream.receive_nowait())
             frame = reader.next_frame()
-        except QuicError:
-            return  # reset at once: nobody is left to be answered
+        except QuicError:  # reset at once: nobody is left to be answered
+            stream.abort(Code.CANCELLED)
+            return
         except RemoteProtocolError as error:
             self._reject(stream, link, error)
             return
@@ -96,7 +97,7 @@ class Accepter:
                 with trio.fail_after(OPEN_WITHIN):
                     frame = await next_frame(stream, reader)
         except QuicError:
-            return
+            stream.abort(Code.CANCELLED)
         except RemoteProtocolError as error:
             self._reject(stream, link, error)
         except trio.TooSlowError:

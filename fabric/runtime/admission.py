@@ -11,7 +11,7 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.core.admission import PATIENCE, Acceptor, Admit, Dialler, Refuse, Send, TimedOut
-from fabric.core.codec import MAX_HELLO, FrameReader, encode
+from fabric.core.codec import MAX_FRAME, MAX_HELLO, FrameReader, encode
 from fabric.core.frames import CHALLENGE_KIND, Frame, Refused
 from fabric.errors import RefusedError, RemoteProtocolError
 from fabric.runtime.closing import aclose, code_of_close
@@ -68,7 +68,10 @@ async def send_hello(connection: Connection, dialler: Dialler, enter: Enter) -> 
     Raises :exc:`RefusedError` when either does not; the connection is then closed.
     """
     async with _closed_when_refused(connection):
-        control = Control(connection, await connection.open_stream())
+        stream = connection.open_stream_nowait()
+        if stream is None:
+            raise RefusedError(Code.STREAM_REFUSED, "not even for Hello", hop="peer")
+        control = Control(connection, stream)
         until = trio.current_time() + PATIENCE
         challenge = await _in_time(lambda: _challenge(connection), until)
         _carry_out(dialler.receive(challenge, trio.current_time()), control, enter)
@@ -128,6 +131,7 @@ def _carry_out(effects: list[Send | Admit | Refuse], control: Control, enter: En
                 raise RefusedError(code, detail, hop="peer" if by_peer else "")
             case Admit():
                 control.connection.admit()
+                control.reader.widen(MAX_FRAME)
                 enter(effect, control)
             case Send(frame):
                 control.stream.send_nowait(encode(frame))

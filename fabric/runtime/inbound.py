@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -85,10 +86,8 @@ def send_refusal(stream: AnyStream, code: Code, detail: str, *, hop: str, channe
     refusal = Refused(
         code=code.value, reason=printable(detail), hop=hop, channel_id=bytes.fromhex(channel_id)
     )
-    try:
+    with suppress(QuicError, trio.ClosedResourceError):  # who listens no more may still talk
         stream.send_nowait(encode(refusal), fin=True)
-    except (QuicError, trio.ClosedResourceError):
-        return
     stream.stop(code)
 
 

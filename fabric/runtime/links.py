@@ -143,9 +143,13 @@ class Link:
     async def _listen(self) -> None:
         while True:
             self._hear(await self.control.receive())
+            # One piece may hold thousands of frames, and others want their turn between them.
+            await trio.lowlevel.checkpoint()
 
     def _hear(self, frame: Frame) -> None:
         match frame:
+            case Draining() if self.is_draining:
+                pass  # said before; once is a line in the log
             case Offers():
                 self.owner.heard(self, frame)
             case Draining():
@@ -159,10 +163,16 @@ class Link:
                 raise RemoteProtocolError(Code.UNEXPECTED_FRAME, f"{name} after Hello")
 
     async def tell(self, frame: Frame) -> None:
-        """Put *frame* on the control stream. A peer that does not take it in time is closed."""
-        with trio.move_on_after(TELL_WITHIN) as scope:
-            async with self._telling:
-                await self.control.stream.send_all(encode(frame))
+        """Put *frame* on the control stream. A peer that does not take it in time is closed.
+
+        Raises nothing of the peer's doing: what becomes of the link is the link's affair.
+        """
+        try:
+            with trio.move_on_after(TELL_WITHIN) as scope:
+                async with self._telling:
+                    await self.control.stream.send_all(encode(frame))
+        except QuicError:  # stopped, if the connection is not closed anyway
+            close(self.connection, Code.UNEXPECTED_FRAME, "the control stream was stopped")
         if scope.cancelled_caught:
             close(self.connection, Code.PEER_SILENT, "it takes no control frames")
 

@@ -84,6 +84,10 @@ class Peer:
         """Wait for a link that was admitted."""
         return await self._arrivals.receive()
 
+    def open_links(self) -> list[Link]:
+        """Return its links but for those that are closed already, the oldest first."""
+        return [link for link in self.links.values() if link.connection.closed is None]
+
     def stand(self, link: Link | None) -> None:
         """Open channels on *link* from now on, or, without one, on nothing."""
         self.link = link

@@ -39,7 +39,7 @@ from fabric.core.identity import NONCE_BYTES, NodeId
 from fabric.core.offers import OfferBook
 from fabric.core.planes import Planes
 from fabric.core.roster import Address, DialIntent, Roster
-from fabric.core.standing import Standings, Verdict
+from fabric.core.standing import Judgement, Standings, Verdict
 from fabric.errors import RefusedError
 from fabric.net.resolve import resolve
 from fabric.runtime.admission import Control, receive_hello, refusal_of, send_hello
@@ -60,6 +60,10 @@ PLANE: Final = "peers"
 LOOK_AGAIN: Final = 5.0
 """Seconds until the roster is asked again for a way to a peer that had none."""
 
+
+MOST_LINKS: Final = 8
+"""Links to one peer at a time. Two dials at once make two, and weather perhaps a third before the
+first is known to be dead; who makes more has a key but no manners, and loses the oldest."""
 
 STRANGERS_EVERY: Final = 1.0
 """Seconds between two looks at the handshakes that came to nothing."""
@@ -135,14 +139,15 @@ class Peers:
             while True:
                 connection = await endpoint.accept()
                 self.progressed()
-                nursery.start_soon(self._meet, connection)
+                # Taken here: once it is closed _hear_of_strangers would find it, and tell of it.
+                nursery.start_soon(self._meet, connection, self._greeted.pop(connection))
 
-    async def _meet(self, connection: Connection) -> None:
+    async def _meet(self, connection: Connection, nonce: bytes) -> None:
         acceptor = Acceptor(
             me=self.me,
             roster=self.roster,
             standings=self.standings,
-            nonce=self._greeted.pop(connection),
+            nonce=nonce,
         )
         try:
             await receive_hello(connection, acceptor, self._enter)
@@ -229,18 +234,24 @@ class Peers:
         """Register an admitted connection. Nothing waits in here: see :mod:`.admission`."""
         peer, judgement = self.by_id[admit.member.node_id], admit.judgement
         link = Link(admit.member, admit.claim, control, owner=self, is_spare=not judgement.stands)
+        self._make_way(peer, judgement)
         peer.links[admit.claim] = link
-        if judgement.displaced is not None and judgement.displaced in peer.links:
-            displaced = peer.links[judgement.displaced]
-            if judgement.verdict is Verdict.REPLACE:
-                close(displaced.connection, Code.REPLACED)
-            else:
-                displaced.spare()
         if judgement.stands:
             self._stands(peer, link, admit)
         if not peer.offer(link):
             close(link.connection, Code.BUSY)
             self._left(peer, link)
+
+    def _make_way(self, peer: Peer, judgement: Judgement) -> None:
+        """Do to the links that *peer* has what follows from one more."""
+        if judgement.verdict is Verdict.REPLACE:  # they all are of the process before
+            for link in peer.links.values():
+                close(link.connection, Code.REPLACED)
+        elif judgement.displaced is not None and judgement.displaced in peer.links:
+            peer.links[judgement.displaced].spare()
+        spares = [link for link in peer.open_links() if link.is_spare]
+        for link in spares[: max(0, len(spares) + 2 - MOST_LINKS)]:
+            close(link.connection, Code.BUSY, "too many links of one peer")
 
     def _stands(self, peer: Peer, link: Link, admit: Admit) -> None:
         peer.stand(link)
@@ -338,9 +349,4 @@ class Peers:
 
     def all_links(self) -> list[Link]:
         """Return every link, those that are spare too."""
-        return [
-            link
-            for peer in self.by_id.values()
-            for link in peer.links.values()
-            if link.connection.closed is None
-        ]
+        return [link for peer in self.by_id.values() for link in peer.open_links()]
