@@ -119,12 +119,14 @@ class Backend:
         except RefusedError as refused:
             await self._refuse(channel, service, refused)
             return
-        with sock:
-            try:
-                await channel.accept()
-            except trio.BrokenResourceError:
-                return  # the opener gave up meanwhile: its log has the reason
+        try:
+            await channel.accept()
             await self._splice(sock, channel, service)
+        except trio.BrokenResourceError:
+            return  # the opener gave up meanwhile: its log has the reason
+        finally:
+            if sock.fileno() != -1:  # never spliced: a FIN would tell the backend of a whole visit
+                tcp.reset(sock)
 
     async def _splice(
         self, sock: socket.socket, channel: ServedChannel, service: ServiceConfig
@@ -197,9 +199,11 @@ async def _introduce(sock: socket.socket, version: str, client: str | None) -> N
     try:
         host, port, *_ = sock.getpeername()
         await tcp.send_all(sock, proxy_protocol.encode(version, source, HostPort(host, port)))
-    except OSError as error:
-        sock.close()
-        raise RefusedError(Code.BACKEND_REFUSED, str(error)) from error
+    except BaseException as error:
+        tcp.reset(sock)
+        if isinstance(error, OSError):
+            raise RefusedError(Code.BACKEND_REFUSED, str(error)) from error
+        raise
 
 
 def _address_in(client: str | None) -> HostPort | None:

@@ -88,7 +88,9 @@ async def _to_channel(
     except OSError:
         life.end(gone)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as broken:
-        life.end(_code_of(broken))
+        # Who has heard enough (DONE) may still have much to say: that is the other direction's.
+        if (code := _code_of(broken)) is not Code.DONE:
+            life.end(code)
 
 
 async def _to_tcp(

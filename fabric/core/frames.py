@@ -34,6 +34,9 @@ CHALLENGE_KIND: Final = 1
 """Kind of the unidirectional stream that carries the Challenge."""
 
 CHANNEL_ID_BYTES: Final = 16
+MOST_DEADLINE: Final = 600_000
+"""Milliseconds that an ``Open`` may wait for its answer: who asks for longer gets these."""
+
 MOST_OFFERS: Final = 64
 """Services that one node may offer: a page of its own, not a directory."""
 
@@ -149,7 +152,7 @@ class Open(Frame):
     TYPE: ClassVar[int] = 32
     channel_id: bytes = field(validator=octets(CHANNEL_ID_BYTES))
     service: str = field(validator=_NAME)
-    deadline: int = field(validator=number(least=1, most=600_000))
+    deadline: int = field(validator=number(least=1, most=MOST_DEADLINE))
     """Milliseconds from receipt in which an answer is of use."""
     client: str | None = field(validator=maybe(text(most=64)), default=None)
     """Address of the client outside the fabric; believed only from an ingress."""

@@ -118,8 +118,11 @@ class Channel(trio.abc.HalfCloseableStream):
         self.sent_bytes += len(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until there is room to send, or the channel is over."""
-        await self._stream.wait_send_all_might_not_block()
+        """Wait until there is room to send; raises as :meth:`send_all` if there never will be."""
+        try:
+            await self._stream.wait_send_all_might_not_block()
+        except (QuicError, trio.ClosedResourceError) as error:
+            self._break_sending(error)
 
     async def send_eof(self) -> None:
         """End our direction; receiving goes on. Again does nothing."""
@@ -303,7 +306,8 @@ class Channels:
     async def wait_empty(self) -> None:
         """Wait until no channel is open. New ones meanwhile are waited for too."""
         while self._live:
-            self._emptied = trio.Event()
+            if self._emptied is None or self._emptied.is_set():
+                self._emptied = trio.Event()
             await self._emptied.wait()
         await trio.lowlevel.checkpoint()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fabric.codes import Code
-from fabric.trio_quic import Connection, ConnectionClosed, QuicError
+from fabric.trio_quic import Connection, ConnectionClosed, QuicError, StreamReset
 
 TELLING: Final = frozenset(
     {
@@ -33,9 +33,15 @@ def code_of_close(closed: ConnectionClosed) -> Code:
 
 
 def code_of(error: QuicError) -> Code:
-    """Return why a channel broke whose stream raised *error*."""
+    """Return why a channel broke whose stream raised *error*.
+
+    ``DONE`` only of a reader who wants no more. A reset is never that, whatever code it bears: a
+    truncated transfer must not look complete.
+    """
     if not isinstance(error, ConnectionClosed):
-        return Code.from_wire(error.code)
+        code = Code.from_wire(error.code)
+        is_reset = isinstance(error, StreamReset)
+        return Code.INTERNAL_ERROR if is_reset and code is Code.DONE else code
     code = code_of_close(error)
     return code if code in TELLING else Code.PEER_LOST
 

@@ -19,7 +19,7 @@ from fabric.codes import Code
 from fabric.core.access import Subject
 from fabric.core.channel import FINAL
 from fabric.core.codec import MAX_OPEN, FrameReader, encode
-from fabric.core.frames import CHANNEL_ID_BYTES, Accepted, Open, Refused
+from fabric.core.frames import CHANNEL_ID_BYTES, MOST_DEADLINE, Accepted, Open, Refused
 from fabric.core.instances import WORTH_ANOTHER, Candidate, Loads, attempt_within, ranked
 from fabric.core.offers import OfferBook
 from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
@@ -163,14 +163,13 @@ class Opener:
                 stream = connection.open_stream_nowait() or await connection.open_stream()
                 return await self._converse(ask, stream, link, within)
             raise ask.refused(Code.DEADLINE, hop=hop)
-        except QuicError as error:
-            raise ask.refused(code_of(error), str(error), hop=hop) from error
-        except RemoteProtocolError as error:
-            raise ask.refused(error.code, error.detail, hop=hop) from error
         except BaseException as error:
+            refused = _as_refusal(ask, error, hop)
             if stream is not None:
-                stream.abort(error.code if isinstance(error, RefusedError) else Code.CANCELLED)
-            raise
+                stream.abort(Code.CANCELLED if refused is None else refused.code)
+            if refused is None or refused is error:
+                raise
+            raise refused from error
 
     async def _converse(
         self, ask: _Ask, stream: AnyStream, link: AnyLink, within: float
@@ -223,6 +222,17 @@ class Opener:
         )
 
 
+def _as_refusal(ask: _Ask, error: BaseException, hop: str) -> RefusedError | None:
+    match error:
+        case RefusedError():
+            return error
+        case QuicError():
+            return ask.refused(code_of(error), str(error), hop=hop)
+        case RemoteProtocolError():
+            return ask.refused(error.code, error.detail, hop=hop)
+    return None
+
+
 @define(eq=False)
 class _Ask:
     """What is asked for: the same of every instance, under one channel id."""
@@ -235,7 +245,7 @@ class _Ask:
         return Open(
             channel_id=self.channel_id,
             service=self.service,
-            deadline=max(1, int(within * 1000)),
+            deadline=max(1, min(int(within * 1000), MOST_DEADLINE)),
             client=self.client,
         )
 

@@ -60,3 +60,9 @@ def test_every_error_of_the_driver_is_one_that_channels_translate():
 
     assert len(errors) >= 5
     assert all(issubclass(error, trio_quic.QuicError) for error in errors)
+
+
+def test_a_stream_that_is_reset_is_never_done():
+    """Whoever resets with "it ended normally" may not make half a transfer look whole."""
+    assert code_of(StreamReset(Code.DONE)) is Code.INTERNAL_ERROR
+    assert code_of(StreamStopped(Code.DONE)) is Code.DONE

@@ -258,3 +258,32 @@ async def test_a_cancelled_splice_never_looks_complete(
         await received(client)
     with _broken(Code.CANCELLED):
         await far.receive_some()
+
+
+async def test_a_far_end_that_has_heard_enough_may_go_on_to_answer(
+    nursery, tcp_pair, pair_of_channels, received
+):
+    """As a handler does that answers early and returns: STOP_SENDING, and a clean end."""
+    client, served = tcp_pair()
+    near, far = pair_of_channels()
+
+    class Stopped(type(near)):
+        __slots__ = ()
+
+        async def send_all(self, data):
+            await trio.lowlevel.checkpoint()
+            raise ChannelBroken(Code.DONE)
+
+    near.__class__ = Stopped
+    life = Lifetime()
+
+    async def run():
+        with life.scope:
+            await splice(served, near, life, gone=Code.CLIENT_GONE)
+
+    nursery.start_soon(run)
+    await tcp.send_all(client, b"a long question")
+    await trio.testing.wait_all_tasks_blocked()
+    await far.send_all(b"answer")
+    await far.send_eof()
+    assert await received(client) == b"answer"
