@@ -248,3 +248,10 @@ def test_a_file_that_is_not_there_is_one_mistake(tmp_path):
         load_config(tmp_path / "absent.toml")
     with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory\)"):
         load_config(tmp_path)
+
+
+def test_more_selectors_than_peers_can_be_told_are_refused(mistakes):
+    open_to = [f"node:n{number}" for number in range(65)]
+    spoilt = GOOD.replace("[services.demo]\n", f"[services.demo]\nopen_to = {open_to}\n")
+    (told,) = mistakes(spoilt)
+    assert told.startswith("services.demo.open_to: 65 selectors")

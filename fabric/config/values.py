@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from fabric.config.address import HostPort
-from fabric.core.access import FORMS, Selector, parse_selector
+from fabric.core.access import FORMS, MOST_SELECTORS, Selector, parse_selector
 from fabric.core.identity import is_valid_key
 
 LONGEST_DURATION = 366 * 86400.0
@@ -246,4 +246,14 @@ def _read_each(parts: list[tuple[str, object]], read: Reader[T]) -> list[T]:
 
 
 read_names: Reader[frozenset[str]] = several(read_name, frozenset)
-read_selectors: Reader[tuple[Selector, ...]] = several(read_selector, tuple)
+
+
+def read_selectors(value: object) -> tuple[Selector, ...]:
+    """A list of selectors, as long as peers can be told."""
+    selectors = several(read_selector, tuple[Selector, ...])(value)
+    if len(selectors) > MOST_SELECTORS:
+        raise Wrong(
+            f"{len(selectors)} selectors; {MOST_SELECTORS} are the most",
+            "select by role, area or label what is now selected node by node",
+        )
+    return selectors

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from attrs import field, frozen
 
@@ -73,11 +74,17 @@ class Selector:
         return f"{self.by}:{self.value}"
 
 
+MOST_SELECTORS: Final = 64
+LONGEST_SELECTOR: Final = 160
+"""Of one service, and characters of each: what the frame that tells it to peers takes."""
+
 FORMS = "any, node:NAME, role:ROLE, area:AREA or label:KEY=VALUE"
 
 
 def parse_selector(text: str) -> Selector:
     """Return the selector that *text* spells, or raise :exc:`ValueError` naming the forms."""
+    if len(text) > LONGEST_SELECTOR or not text.isprintable():
+        raise ValueError(f"a selector has at most {LONGEST_SELECTOR} printable characters")
     if text == By.ANY:
         return Selector(By.ANY)
     kind, _, value = text.partition(":")

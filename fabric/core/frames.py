@@ -21,6 +21,7 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
+from fabric.core.access import LONGEST_SELECTOR, MOST_SELECTORS
 from fabric.core.identity import (
     FABRIC_ID_BYTES,
     INSTANCE_BYTES,
@@ -41,7 +42,7 @@ MOST_OFFERS: Final = 64
 """Services that one node may offer: a page of its own, not a directory."""
 
 _NAME = text(most=64)
-_SELECTOR = text(most=160)
+_SELECTOR = text(most=LONGEST_SELECTOR)
 _CODE = number(most=2**32 - 1)
 _NO_CHANNEL = b""
 
@@ -119,7 +120,7 @@ class Offers(Frame):
     TYPE: ClassVar[int] = 5
     names: tuple[str, ...] = field(validator=sequence(_NAME, most=MOST_OFFERS))
     open_to: tuple[tuple[str, ...], ...] = field(
-        validator=sequence(sequence(_SELECTOR, most=64), most=MOST_OFFERS)
+        validator=sequence(sequence(_SELECTOR, most=MOST_SELECTORS), most=MOST_OFFERS)
     )
     edge_exposable: tuple[bool, ...] = field(validator=sequence(truth, most=MOST_OFFERS))
 

@@ -63,3 +63,10 @@ def test_a_selector_is_printed_as_it_was_parsed(form: str, value: str) -> None:
     text = form.format(value)
 
     assert str(parse_selector(text)) == text
+
+
+@pytest.mark.parametrize("text", ["label:k=" + "v" * 200, "node:a\nb"])
+def test_a_selector_that_no_peer_could_be_told_is_refused(text):
+    """It would not fit the frame that tells it, and end every link instead."""
+    with pytest.raises(ValueError, match="160 printable"):
+        parse_selector(text)
