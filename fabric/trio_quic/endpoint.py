@@ -274,7 +274,8 @@ class Endpoint:
                 self._route_run(data, segment, source, now)
             else:
                 self.counters.datagrams_received += 1
-                self._route(data, source, now)
+                if data:
+                    self._route(data, source, now)
             if self._dirty and not self._dirty[-1].established.is_set():
                 # A step of TLS takes half a millisecond: let the other end begin on its own.
                 self._flush_dirty(now)

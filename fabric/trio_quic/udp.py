@@ -67,7 +67,10 @@ class Transport(Protocol):
         """Datagrams wait for the socket to become writable."""
 
     def receive(self) -> tuple[bytes, int, SockAddr] | None:
-        """Return (bytes, segment size or 0, source), or ``None`` when nothing waits."""
+        """Return (bytes, segment size or 0, source), or ``None`` when nothing waits.
+
+        The bytes are empty for an empty datagram: whoever reads in bounded turns counts it.
+        """
 
     def send(self, datagrams: Sequence[bytes], to: SockAddr) -> None:
         """Send, or queue within a bound; never blocks."""
@@ -101,17 +104,15 @@ class UdpSocket:
 
     def receive(self) -> tuple[bytes, int, SockAddr] | None:
         """See :class:`Transport`. Errors of earlier sends surface here and are counted."""
-        while True:
-            try:
-                data, ancillary, _flags, source = self.sock.recvmsg(MAX_READ, _ANCILLARY)
-            except BlockingIOError:
-                return None
-            except OSError:
-                self.counters.receive_errors += 1
-                return None
-            self.counters.reads += 1
-            if data:
-                return data, _segment_size(ancillary), source
+        try:
+            data, ancillary, _flags, source = self.sock.recvmsg(MAX_READ, _ANCILLARY)
+        except BlockingIOError:
+            return None
+        except OSError:
+            self.counters.receive_errors += 1
+            return None
+        self.counters.reads += 1
+        return data, _segment_size(ancillary), source
 
     def send(self, datagrams: Sequence[bytes], to: SockAddr) -> None:
         """See :class:`Transport`. Unequal sizes are split into runs that GSO can take."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import closing
 
 import pytest
 import trio
@@ -177,3 +178,13 @@ def test_a_port_that_is_taken_is_an_error_and_leaks_no_socket():
     with pytest.raises(OSError, match="in use"):
         open_udp_socket("127.0.0.1", first.address[1], buffer_bytes=BUFFER)
     first.close()
+
+
+def test_empty_datagrams_are_read_one_at_a_time():
+    """Skipped inside, a flood of them would keep the pump in one read for as long as it lasts."""
+    with closing(open_udp_socket("127.0.0.1", 0, buffer_bytes=1 << 16)) as transport:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for data in (b"", b"", b"\x40"):
+                sender.sendto(data, transport.address)
+        got = [transport.receive() for _ in range(3)]
+    assert [each and each[0] for each in got] == [b"", b"", b"\x40"]
