@@ -199,10 +199,11 @@ async def _introduce(sock: socket.socket, version: str, client: str | None) -> N
     try:
         host, port, *_ = sock.getpeername()
         await tcp.send_all(sock, proxy_protocol.encode(version, source, HostPort(host, port)))
-    except BaseException as error:
+    except OSError as error:
         tcp.reset(sock)
-        if isinstance(error, OSError):
-            raise RefusedError(Code.BACKEND_REFUSED, str(error)) from error
+        raise RefusedError(Code.BACKEND_REFUSED, str(error)) from error
+    except BaseException:
+        tcp.reset(sock)
         raise
 
 

@@ -163,13 +163,15 @@ class Opener:
                 stream = connection.open_stream_nowait() or await connection.open_stream()
                 return await self._converse(ask, stream, link, within)
             raise ask.refused(Code.DEADLINE, hop=hop)
-        except BaseException as error:
+        except (RefusedError, QuicError, RemoteProtocolError) as error:
             refused = _as_refusal(ask, error, hop)
             if stream is not None:
-                stream.abort(Code.CANCELLED if refused is None else refused.code)
-            if refused is None or refused is error:
-                raise
-            raise refused from error
+                stream.abort(refused.code)
+            raise refused from (None if refused is error else error)
+        except BaseException:
+            if stream is not None:
+                stream.abort(Code.CANCELLED)
+            raise
 
     async def _converse(
         self, ask: _Ask, stream: AnyStream, link: AnyLink, within: float
@@ -222,7 +224,9 @@ class Opener:
         )
 
 
-def _as_refusal(ask: _Ask, error: BaseException, hop: str) -> RefusedError | None:
+def _as_refusal(
+    ask: _Ask, error: RefusedError | QuicError | RemoteProtocolError, hop: str
+) -> RefusedError:
     match error:
         case RefusedError():
             return error
@@ -230,7 +234,6 @@ def _as_refusal(ask: _Ask, error: BaseException, hop: str) -> RefusedError | Non
             return ask.refused(code_of(error), str(error), hop=hop)
         case RemoteProtocolError():
             return ask.refused(error.code, error.detail, hop=hop)
-    return None
 
 
 @define(eq=False)
