@@ -61,8 +61,3 @@ def has_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
     except BadSignatureError:
         return False
     return True
-
-
-def called(name: NodeName, node_id: NodeId) -> str:
-    """Return ``name#abcd``, for places where two nodes could be confused by name."""
-    return f"{name}#{node_id[:4]}"

@@ -1,4 +1,4 @@
-"""Who is known here, by key and by name, and how each may be dialled.
+"""Who is known here, by which key, and how each may be dialled.
 
 This is the seam between identity and where it comes from. Admission, channels and views ask a
 :class:`Roster`; today the only one is :class:`StaticRoster`, made of a configuration's
@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 from attrs import field, frozen
 
 from fabric.core.access import Subject
-from fabric.core.identity import INGRESS, NodeId, NodeName, node_id_of
+from fabric.core.identity import NodeId, NodeName, node_id_of
 
 Address: TypeAlias = tuple[str, int]
 """Host and UDP port. The host may be a name; who dials resolves it."""
@@ -40,11 +40,6 @@ class Member:
     @subject.default
     def _subject(self) -> Subject:
         return Subject(name=self.name, area=self.area, roles=self.roles, labels=self.labels)
-
-    @property
-    def is_ingress(self) -> bool:
-        """Whether its word about a client's address is believed."""
-        return INGRESS in self.roles
 
 
 @frozen
@@ -83,9 +78,6 @@ class Roster(Protocol):
     def by_key(self, key: bytes) -> Member | None:
         """Return the member that holds *key*, however it was reached."""
 
-    def by_name(self, name: NodeName) -> Member | None:
-        """Return the member of that name."""
-
     def members(self) -> Collection[Member]:
         """Return everybody but this node itself, sorted by name."""
 
@@ -100,7 +92,6 @@ class StaticRoster:
         """*members*: everybody but this node, each with the address to dial it at, if any."""
         listed = sorted(members, key=lambda each: each[0].name)
         self._by_key = {member.key: member for member, _ in listed}
-        self._by_name = {member.name: member for member, _ in listed}
         self._ways = {
             member.key: (Direct(member, address),) for member, address in listed if address
         }
@@ -108,11 +99,8 @@ class StaticRoster:
     def by_key(self, key: bytes) -> Member | None:
         return self._by_key.get(key)
 
-    def by_name(self, name: NodeName) -> Member | None:
-        return self._by_name.get(name)
-
     def members(self) -> Collection[Member]:
-        return self._by_name.values()
+        return self._by_key.values()
 
     def ways_to(self, member: Member) -> Sequence[DialIntent]:
         return self._ways.get(member.key, ())

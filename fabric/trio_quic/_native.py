@@ -259,11 +259,6 @@ class Engine(QuicConnection):
         return self._tls
 
     # -- bytes and time in --
-    @property
-    def is_established(self) -> bool:
-        """Whether TLS is complete at this end."""
-        return bool(self._handshake_complete)
-
     def dial(self, now: float) -> None:
         """Make the first flight; :meth:`poll` returns it."""
         self.connect(PEER, now)

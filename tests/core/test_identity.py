@@ -2,7 +2,7 @@
 
 import pytest
 
-from fabric.core.identity import NodeName, called, has_signed, is_valid_key, node_id_of
+from fabric.core.identity import has_signed, is_valid_key, node_id_of
 from fabric.testing.factories import a_key
 
 SMALL_ORDER_POINT = bytes([1]) + bytes(31)  # the neutral element
@@ -18,12 +18,6 @@ def test_a_node_id_is_32_characters_that_a_file_name_may_hold() -> None:
     assert len(node_id) == 32
     assert node_id.isalnum()
     assert node_id == node_id.lower()
-
-
-def test_a_name_in_doubt_is_shown_with_the_start_of_its_id() -> None:
-    node_id = node_id_of(bytes(range(32)))
-
-    assert called(NodeName("home-1"), node_id) == f"home-1#{node_id[:4]}"
 
 
 def test_an_honest_key_is_valid() -> None:

@@ -13,11 +13,9 @@ HOME, TEST = a_member("home-1", 1, "ingress"), a_member("test-1", 2)
 ROSTER = StaticRoster([(TEST, None), (HOME, ("192.0.2.1", 4433))])
 
 
-def test_a_member_is_found_by_key_and_by_name() -> None:
+def test_a_member_is_found_by_key_and_a_stranger_is_not() -> None:
     assert ROSTER.by_key(HOME.key) is HOME
-    assert ROSTER.by_name(NodeName("test-1")) is TEST
     assert ROSTER.by_key(bytes(32)) is None
-    assert ROSTER.by_name(NodeName("nobody")) is None
 
 
 def test_members_come_sorted_by_name() -> None:
@@ -42,5 +40,3 @@ def test_an_address_alone_pins_nothing() -> None:
 def test_a_member_has_the_id_of_its_key_and_is_a_subject_by_its_roles() -> None:
     assert HOME.node_id == node_id_of(HOME.key)
     assert HOME.subject.roles == {"ingress"}
-    assert HOME.is_ingress
-    assert not TEST.is_ingress
