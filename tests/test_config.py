@@ -1,3 +1,5 @@
+"""A configuration as its file says it, and where its admin socket is."""
+
 from __future__ import annotations
 
 import pytest

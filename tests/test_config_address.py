@@ -1,3 +1,5 @@
+"""Addresses as they are written and read back."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Each mistake of a file, with its place and its remedy."""
+
 from __future__ import annotations
 
 import pytest

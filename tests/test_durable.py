@@ -1,3 +1,5 @@
+"""Files that survive a crash: whole, private, flushed in the right order."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""A node's key file, its signatures, and the certificate kept beside it."""
+
 from __future__ import annotations
 
 import copy

@@ -1,3 +1,5 @@
+"""The node's own documents: written whole, read back, and never guessed at when damaged."""
+
 from __future__ import annotations
 
 import os
