@@ -99,7 +99,7 @@ class Fleet:
         async with open_node(self.config(name, **changes), transport=self.transport(name)) as node:
             yield node
 
-    async def run(
+    async def keep_running(
         self,
         name: str,
         changes: Mapping[str, Any] | None = None,

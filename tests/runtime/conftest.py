@@ -31,8 +31,8 @@ async def two(fleet, nursery):
     """
 
     async def start(handler=echo, *, home=None, away=None, **options):
-        at_home = await nursery.start(fleet.run, "home", home)
-        at_away = await nursery.start(fleet.run, "away", away)
+        at_home = await nursery.start(fleet.keep_running, "home", home)
+        at_away = await nursery.start(fleet.keep_running, "away", away)
         if handler is not None:
             await nursery.start(functools.partial(at_away.serve, "demo", handler, **options))
         await connected(at_home, "away")

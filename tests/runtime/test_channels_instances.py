@@ -15,7 +15,7 @@ def opened(*open_to, **terms):
 
 
 async def start(fleet, nursery, name, handler, **options):
-    node = await nursery.start(fleet.run, name, {})
+    node = await nursery.start(fleet.keep_running, name, {})
     await nursery.start(functools.partial(node.serve, "demo", handler, **options))
     return node
 
