@@ -143,5 +143,5 @@ def _figures_of(load: Load, path: LoadedPath, room: Room, seconds: float) -> Res
             p50, p99 = result["p50_us"], result["p99_us"]
             return {f"ingress.p50_{streams}": p50, f"ingress.p99_{streams}": p99}
         case kind, streams:
-            rate = result["mb_per_s"]
-            return {f"ingress.{kind}_{streams}": rate, "ingress.memory": memory}
+            figures = {f"ingress.{kind}_{streams}": result["mb_per_s"]}
+            return figures | ({"ingress.memory": memory} if memory else {})
