@@ -49,7 +49,7 @@ docs: $(VENV)/.check  ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
 
 lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
-	@$(BIN)/python -m pytest -q -m slow tests tests/lab
+	@$(BIN)/python -m pytest -q -m slow
 
 bench: $(VENV)/.test  ## ratios against rivals measured in the same run; writes bench.json
 	@$(BIN)/python -m tests.bench
