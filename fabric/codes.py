@@ -297,3 +297,186 @@ class Code(enum.IntEnum):
         "The node's file already names the backend of this service.",
         "Change [services.NAME] there and restart the node, or expose it under another name.",
     )
+
+    # -- records: what a signature, an author or a clock speaks against --
+    RECORD_MALFORMED = (
+        100,
+        "The bytes are not a record of the kind that they name.",
+        "Have it signed again by a current release; see `fabricctl record show FILE`.",
+    )
+    RECORD_NOT_CANONICAL = (
+        101,
+        "The record is not written in the one canonical way.",
+        "Sign it with fabricctl: two spellings of one record could be told apart by nobody.",
+    )
+    RECORD_TOO_LARGE = (
+        102,
+        "The record is larger than its kind may be.",
+        "Split it: 64 KiB for the control plane's, 8 KiB for a node's own.",
+    )
+    RECORD_OF_ANOTHER_FABRIC = (
+        103,
+        "The record was signed for another fabric.",
+        "Check which fabric's folder it comes from.",
+    )
+    SELF_AUTHORED = (
+        104,
+        "A node signed what only the fabric's own keys may say.",
+        "Find out who holds that node's key: an honest node never does this.",
+    )
+    WRONG_AUTHOR = (
+        105,
+        "The record is signed by somebody who is not its author.",
+        "Only the node itself may sign this kind about itself.",
+    )
+    FORGED = (
+        106,
+        "The signature is not that of the key that it names.",
+        "Suspect whoever sent it: honest nodes pass on only what verified.",
+    )
+    UNKNOWN_SIGNER = (
+        107,
+        "The record names a signing key that is not known here.",
+        "Nothing, if a newer trust root is on its way; else see `fabricctl root show`.",
+    )
+    THRESHOLD_NOT_MET = (
+        108,
+        "Too few distinct keys of the role have signed.",
+        "Have the missing holders sign: `fabricctl root show` names the thresholds.",
+    )
+    KEY_RETIRED = (
+        109,
+        "The signing key has been retired: nothing new is taken from it.",
+        "Sign with a current key: `fabricctl directory resign`.",
+    )
+    KEY_COMPROMISED = (
+        110,
+        "The signing key is marked as compromised: nothing of it counts any more.",
+        "Sign again with a current key: `fabricctl directory rekey`.",
+    )
+    RECORD_EXPIRED = (
+        111,
+        "The record's time is over and nothing newer is held.",
+        "Sign it again: `fabricctl directory resign`, and let the nodes hear it.",
+    )
+    NOT_YET_VALID = (
+        112,
+        "The record is dated in the future.",
+        "Compare the clocks of the signer and of this node.",
+    )
+    SUPERSEDED = (
+        113,
+        "A newer record for the same key is held.",
+        "Nothing to do.",
+    )
+    GENERATION_LEAP = (
+        114,
+        "The record's number is further ahead than honest signing ever gets.",
+        "Find out who signed it; take the next epoch if the numbers are lost.",
+    )
+    EQUIVOCATED = (
+        115,
+        "Two different records were signed under one number.",
+        "Find the signer that did; publish the next number to go on.",
+    )
+    NEEDS_NEWER_RELEASE = (
+        116,
+        "The record says that it must not be used without a field unknown to this release.",
+        "Update this node.",
+    )
+    REVOKED = (
+        117,
+        "This node, service or key has been revoked.",
+        "If by mistake, add it anew: `fabricctl node add` or `service add`.",
+    )
+    RECORD_TOO_OLD = (
+        118,
+        "The record expired so long ago that its key has been forgotten everywhere.",
+        "Sign it again, if it is still meant.",
+    )
+    EPOCH_NOT_ALLOWED = (
+        119,
+        "The record's epoch is outside the range that the trust root allows.",
+        "Raise the range: `fabricctl root rotate`.",
+    )
+    OVER_BUDGET = (
+        120,
+        "One author's records came faster than they are passed on.",
+        "Find out why that node changes its records so often.",
+    )
+    ROOT_NOT_CONSECUTIVE = (
+        121,
+        "The trust root does not follow the one that is held.",
+        "Hand over every version in between: `fabricctl root show --all`.",
+    )
+    CLOCK_BEHIND = (
+        122,
+        "This node's clock is behind what the fabric's keys have dated.",
+        "Set the clock; until then the later of the two is used.",
+    )
+    CLOCK_SKEWED = (
+        123,
+        "This node's clock differs from those of its peers.",
+        "Set the clock, or look at theirs.",
+    )
+    FLOOR_TOO_FAR = (
+        124,
+        "A signed date is more than a day beyond this node's clock and does not count as time.",
+        "Compare the signer's clock and this node's.",
+    )
+    PEER_BARRED = (
+        125,
+        "The peer sent a forged record and is kept out for ten minutes.",
+        "Find out who holds that peer's key.",
+    )
+    OFFER_NOT_PERMITTED = (
+        126,
+        "No signed service record permits this node to offer the service.",
+        "`fabricctl service add NAME --offer-by SELECTOR --open-to SELECTOR`, then publish it.",
+    )
+    UNKNOWN_RECORD = (
+        127,
+        "No record of this key is held here.",
+        "See `fabricctl directory`; a key is written KIND/SUBJECT.",
+    )
+    CACHE_MOVED_ASIDE = (
+        128,
+        "The peer cache could not be read and was put aside; the node started from its seeds.",
+        "Look at the file that the log names; delete it if nothing in it is missed.",
+    )
+    CACHE_FAILING = (
+        129,
+        "What this node learns cannot be written to its disk.",
+        "Make room, or see why the state folder cannot be written.",
+    )
+    NO_OWN_RECORD = (
+        130,
+        "No signed record of this node is known, so no peer will admit it.",
+        "`fabricctl node add NAME --key KEY`, and publish it, or name the file in [node] record.",
+    )
+    SURVIVAL_GRACE = (
+        131,
+        "A node's record has expired; it is still admitted for a while.",
+        "Sign it again: `fabricctl directory resign`, and let the nodes hear it.",
+    )
+    EXPIRING = (
+        132,
+        "A record that this node depends on expires soon.",
+        "`fabricctl directory resign`, or see why the control plane does not.",
+    )
+    ROOT_CONFLICT = (
+        133,
+        "Two different trust roots of one version were signed.",
+        "Stop publishing; find out who holds the root keys.",
+    )
+    LEFT = (134, "The node said that it leaves.", "Nothing to do.")
+    NOT_AN_AUTHORITY = (
+        135,
+        "The folder does not hold the keys that this takes.",
+        "Name the folder that `fabricctl init` made, with the key files in it.",
+    )
+    NO_PROOF = (
+        136,
+        "Nothing has proved lately that the service answers.",
+        "See `fabricctl services`; open a channel to it.",
+    )

@@ -4,8 +4,10 @@
 stream                  opened by  frames
 ======================  =========  ============================================================
 unidirectional, kind 1  acceptor   one ``Challenge``, then FIN
-bidirectional 0         dialler    control: ``Hello``, ``HelloOk`` or ``Refused``, then
-                                   ``Offers``, ``Draining``, ``Bye`` both ways
+bidirectional 0         dialler    control: ``Hello``, ``HelloOk`` or ``Refused``, then both
+                                   ways ``Records`` (a wave), ``Probe`` and its kin, what is
+                                   said of liveness, ``Draining``, ``Bye``
+one bidirectional       dialler    sync: ``Root`` first; ``Buckets``, ``Want``, ``Page``
 every other             either     a channel: ``Open``, ``Accepted`` or ``Refused``, then raw
                                    bytes of the service
 ======================  =========  ============================================================
@@ -17,7 +19,7 @@ does not know it ignores it. Durations are milliseconds from receipt, for clocks
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from attrs import field, frozen
 
@@ -29,7 +31,7 @@ from fabric.core.identity import (
     NONCE_BYTES,
     SIGNATURE_BYTES,
 )
-from fabric.core.shapes import maybe, number, octets, sequence, text, truth
+from fabric.core.shapes import Shape, maybe, number, octets, sequence, text, truth
 
 CHALLENGE_KIND: Final = 1
 """Kind of the unidirectional stream that carries the Challenge."""
@@ -40,6 +42,50 @@ MOST_DEADLINE: Final = 600_000
 
 MOST_OFFERS: Final = 64
 """Services that one node may offer: a page of its own, not a directory."""
+
+MOST_HELLO_RECORD: Final = 4 << 10
+"""Bytes of a node record in Hello: it comes from a stranger, out of the stranger's budget."""
+
+MOST_HELLO_ROOTS: Final = 8 << 10
+"""Bytes of all trust roots in one Hello; the rest follows on a retry."""
+
+MOST_ENVELOPE: Final = 72 << 10
+"""Bytes of one packed envelope: the largest payload and sixteen signatures."""
+
+MOST_RECORDS: Final = 256
+"""Records in one frame of a wave, or in one page of a sync."""
+
+ROOT_BYTES: Final = 16
+"""Of the digest over everything that a directory holds."""
+
+BUCKETS: Final = 256
+BUCKET_BYTES: Final = 8
+"""A directory's keys fall into so many buckets, each with a digest of so many bytes."""
+
+KEY_DIGEST_BYTES: Final = 16
+RECORD_DIGEST_BYTES: Final = 16
+"""Of a record's key and of a record, in the list of a bucket."""
+
+
+def _at_most(size: int) -> Shape:
+    def check(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
+        if type(value) is not bytes or len(value) > size:
+            raise ValueError(f"{attribute.name} is not at most {size} bytes")
+
+    return check
+
+
+def _row(*shapes: Shape) -> Shape:
+    """A list of exactly these shapes."""
+
+    def check(frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
+        if type(value) is not tuple or len(value) != len(shapes):
+            raise ValueError(f"{attribute.name} is not a list of {len(shapes)} items")
+        for shape, item in zip(shapes, value, strict=True):
+            shape(frame, attribute, item)
+
+    return check
+
 
 _NAME = text(most=64)
 _SELECTOR = text(most=LONGEST_SELECTOR)
@@ -63,7 +109,7 @@ class Challenge(Frame):
     TYPE: ClassVar[int] = 1
     nonce: bytes = field(validator=octets(NONCE_BYTES))
     root_version: int = field(validator=number(), default=0)
-    """The acceptor's trust root; 0 while peers are given by configuration."""
+    """Version of the acceptor's trust root."""
 
 
 @frozen(kw_only=True)
@@ -82,6 +128,14 @@ class Hello(Frame):
     boot_seq: int = field(validator=number(least=1))
     signature: bytes = field(validator=octets(SIGNATURE_BYTES))
     """See :func:`fabric.core.proof.hello_statement`."""
+    record: bytes = field(validator=_at_most(MOST_HELLO_RECORD), default=b"")
+    """The dialler's own node record, as a packed envelope; empty when it holds none."""
+    roots: tuple[bytes, ...] = field(
+        validator=sequence(_at_most(MOST_HELLO_ROOTS), most=16), default=()
+    )
+    """Trust roots after the acceptor's version, as packed envelopes, in order; as many as fit."""
+    wants_record: bool = field(validator=truth, default=False)
+    """Whether the dialler has only an address, and needs the acceptor's record to go on."""
 
 
 @frozen(kw_only=True)
@@ -93,6 +147,12 @@ class HelloOk(Frame):
     """The highest that both speak."""
     instance: bytes = field(validator=octets(INSTANCE_BYTES))
     boot_seq: int = field(validator=number(least=1))
+    record: bytes = field(validator=_at_most(MOST_HELLO_RECORD), default=b"")
+    """The acceptor's own node record, where the dialler wants it."""
+    roots: tuple[bytes, ...] = field(
+        validator=sequence(_at_most(MOST_ENVELOPE), most=16), default=()
+    )
+    """Trust roots that the dialler may have missed."""
 
 
 def _channel_id(_frame: object, _attribute: object, value: object) -> None:
@@ -111,6 +171,10 @@ class Refused(Frame):
     hop: str = field(validator=text(least=0, most=64), default="")
     """Name of the node that refused."""
     channel_id: bytes = field(validator=_channel_id, default=_NO_CHANNEL)
+    roots: tuple[bytes, ...] = field(
+        validator=sequence(_at_most(MOST_ENVELOPE), most=16), default=()
+    )
+    """In place of HelloOk: trust roots that the dialler may have missed."""
 
 
 @frozen(kw_only=True)
@@ -146,6 +210,157 @@ class Bye(Frame):
     code: int = field(validator=_CODE)
 
 
+# -- the wave --
+@frozen(kw_only=True)
+class Records(Frame):
+    """Records that go outward: (packed envelope, hops left, wave id, milliseconds on the way)."""
+
+    TYPE: ClassVar[int] = 8
+    items: tuple[tuple[bytes, int, bytes, int], ...] = field(
+        validator=sequence(
+            _row(_at_most(MOST_ENVELOPE), number(most=255), octets(8), number(most=2**32 - 1)),
+            most=MOST_RECORDS,
+        )
+    )
+
+
+# -- liveness --
+@frozen(kw_only=True)
+class Probe(Frame):
+    """Are you there? With the digest of all that the prober holds."""
+
+    TYPE: ClassVar[int] = 9
+    seq: int = field(validator=number(most=2**32 - 1))
+    root: bytes = field(validator=octets(ROOT_BYTES))
+
+
+@frozen(kw_only=True)
+class ProbeAck(Frame):
+    """I am, and this is the digest of what I hold."""
+
+    TYPE: ClassVar[int] = 10
+    seq: int = field(validator=number(most=2**32 - 1))
+    root: bytes = field(validator=octets(ROOT_BYTES))
+
+
+@frozen(kw_only=True)
+class IndirectProbe(Frame):
+    """Ask *target*, to whom you hold a connection, whether it is there."""
+
+    TYPE: ClassVar[int] = 11
+    seq: int = field(validator=number(most=2**32 - 1))
+    target: str = field(validator=_NAME)
+
+
+@frozen(kw_only=True)
+class IndirectAck(Frame):
+    """What came of an ``IndirectProbe``."""
+
+    TYPE: ClassVar[int] = 12
+    seq: int = field(validator=number(most=2**32 - 1))
+    target: str = field(validator=_NAME)
+    reached: bool = field(validator=truth)
+
+
+@frozen(kw_only=True)
+class Suspect(Frame):
+    """*accuser* got no answer from *subject* in its *incarnation*."""
+
+    TYPE: ClassVar[int] = 13
+    subject: str = field(validator=_NAME)
+    incarnation: int = field(validator=number())
+    accuser: str = field(validator=_NAME)
+
+
+@frozen(kw_only=True)
+class Alive(Frame):
+    """*subject* says itself that it is there, in this *incarnation*."""
+
+    TYPE: ClassVar[int] = 14
+    subject: str = field(validator=_NAME)
+    incarnation: int = field(validator=number())
+    signature: bytes = field(validator=octets(SIGNATURE_BYTES))
+
+
+@frozen(kw_only=True)
+class Dead(Frame):
+    """*subject* answered none of *accusers* for as long as a suspicion lasts."""
+
+    TYPE: ClassVar[int] = 15
+    subject: str = field(validator=_NAME)
+    incarnation: int = field(validator=number())
+    accusers: tuple[str, ...] = field(validator=sequence(_NAME, least=1, most=8))
+
+
+@frozen(kw_only=True)
+class Left(Frame):
+    """*subject* says itself that it goes."""
+
+    TYPE: ClassVar[int] = 16
+    subject: str = field(validator=_NAME)
+    incarnation: int = field(validator=number())
+    signature: bytes = field(validator=octets(SIGNATURE_BYTES))
+
+
+@frozen(kw_only=True)
+class Observed(Frame):
+    """The address that I see you under. Advice, believed only when another area agrees."""
+
+    TYPE: ClassVar[int] = 17
+    OPTIONAL: ClassVar[bool] = True
+    address: str = field(validator=text(most=80))
+
+
+# -- anti-entropy, on a stream of its own --
+@frozen(kw_only=True)
+class Root(Frame):
+    """The digest of all that I hold: what a sync stream begins with, and each round of it."""
+
+    TYPE: ClassVar[int] = 64
+    root: bytes = field(validator=octets(ROOT_BYTES))
+
+
+@frozen(kw_only=True)
+class Buckets(Frame):
+    """The digest of each bucket, one after the other."""
+
+    TYPE: ClassVar[int] = 65
+    digests: bytes = field(validator=octets(BUCKETS * BUCKET_BYTES))
+
+
+@frozen(kw_only=True)
+class Listing(Frame):
+    """What I hold in *bucket*: key digests and record digests in turn, sorted; a part of it."""
+
+    TYPE: ClassVar[int] = 66
+    bucket: int = field(validator=number(most=BUCKETS - 1))
+    entries: bytes = field(validator=_at_most(48 << 10))
+    is_last: bool = field(validator=truth)
+    """Whether no further part of this bucket follows."""
+
+
+@frozen(kw_only=True)
+class Want(Frame):
+    """Send me the records of these key digests."""
+
+    TYPE: ClassVar[int] = 67
+    keys: tuple[bytes, ...] = field(
+        validator=sequence(octets(KEY_DIGEST_BYTES), most=MOST_RECORDS)
+    )
+
+
+@frozen(kw_only=True)
+class Page(Frame):
+    """Records, as packed envelopes; whether or not they were asked for."""
+
+    TYPE: ClassVar[int] = 68
+    envelopes: tuple[bytes, ...] = field(
+        validator=sequence(_at_most(MOST_ENVELOPE), most=MOST_RECORDS)
+    )
+    is_last: bool = field(validator=truth, default=True)
+
+
+# -- channels --
 @frozen(kw_only=True)
 class Open(Frame):
     """First bytes of a channel: which service, for whom, and how long the opener waits."""
@@ -173,7 +388,13 @@ class Accepted(Frame):
 KNOWN: Final = MappingProxyType(
     {
         kind.TYPE: kind
-        for kind in (Challenge, Hello, HelloOk, Refused, Offers, Draining, Bye, Open, Accepted)
+        for kind in (
+            *(Challenge, Hello, HelloOk, Refused, Offers, Draining, Bye),
+            *(Records, Probe, ProbeAck, IndirectProbe, IndirectAck),
+            *(Suspect, Alive, Dead, Left, Observed),
+            *(Root, Buckets, Listing, Want, Page),
+            *(Open, Accepted),
+        )
     }
 )
 """Every frame of this release by its number."""

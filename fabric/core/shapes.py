@@ -45,7 +45,7 @@ def text(*, most: int, least: int = 1) -> Shape:
     return check
 
 
-def truth(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
+def truth(_frame: object, attribute: Any, value: Any) -> None:  # noqa: ANN401 -- attrs
     """``True`` or ``False``; 1 is neither."""
     if type(value) is not bool:
         raise ValueError(f"{attribute.name} is not true or false")
