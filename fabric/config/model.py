@@ -15,7 +15,6 @@ from pathlib import Path
 from attrs import Factory, frozen
 
 from fabric.config.address import HostPort
-from fabric.core.access import Selector
 
 LONGEST_SOCKET_PATH_BYTES = 100
 """``sun_path`` holds 108 with its NUL; the margin is for a name to bind under at first."""
@@ -27,6 +26,10 @@ class QuicConfig:
 
     listen: HostPort = Factory(lambda: HostPort("0.0.0.0", 4433))
     """An IP address: nothing is looked up before the node runs. 443 often belongs to HTTP/3."""
+
+    advertise: tuple[HostPort, ...] = ()
+    """Where others reach this socket, best first. Empty: the address that it listens on, or, for
+    a wildcard, those of this machine's interfaces."""
 
     datagram_bytes: int = 1200
     """Largest UDP payload. 1200 passes everywhere QUIC does; 1452 fits plain Ethernet with IPv6
@@ -59,36 +62,14 @@ class LogConfig:
 
 
 @frozen(kw_only=True)
-class PeerConfig:
-    """``[[peers]]``: another node of this fabric, and the key that proves it."""
-
-    name: str
-    public_key: bytes
-    """32 bytes, Ed25519: the pin. No certificate and no address stands in for it."""
-
-    area: str
-    address: HostPort | None = None
-    """None: the peer is never dialled and has to dial this node."""
-
-    roles: frozenset[str] = frozenset()
-    labels: Mapping[str, str] = Factory(dict)
-    offers: frozenset[str] = frozenset()
-    """Services believed to be offered there until the peer itself says what it offers."""
-
-
-@frozen(kw_only=True)
 class ServiceConfig:
-    """``[services.NAME]``: who may open a service and, where it is offered, what answers."""
+    """``[services.NAME]``: what answers a service here. Who may offer it and who may open it is
+    said by its signed record alone."""
 
     name: str
-    open_to: tuple[Selector, ...] = ()
-    """Empty is nobody: a service is closed until somebody opens it on purpose."""
-
-    edge_exposable: bool = False
-    """Whether an ingress may show it to clients outside the fabric. Never by oversight."""
-
     backend: HostPort | None = None
-    """TCP address that answers channels of this service here. None: not offered by this node."""
+    """TCP address that answers channels of this service here. None: not offered by this node,
+    unless a program that embeds it serves it."""
 
     max_channels: int = 10_000
     """Channels of this service at once. Each costs a descriptor and up to 25 kB here."""
@@ -137,20 +118,29 @@ class NodeConfig:
     """Everything one node is told. Paths are absolute once :func:`load_config` has read them."""
 
     name: str
-    fabric_id: bytes
-    """16 bytes, drawn once per fabric. Nodes of different fabrics refuse each other by it."""
+    """What the node calls itself until it knows its own record, whose name is what counts."""
 
-    area: str
-    """The region or failure area that the node is in."""
+    trust_root: Path = Path("root.json")
+    """The fabric's first trust root: the one thing that is believed because the operator put it
+    there. Later versions are learnt from peers and kept in the state folder."""
 
     key_file: Path = Path("node.key")
     """The node's identity; readable by its owner alone."""
 
+    seeds: tuple[HostPort, ...] = ()
+    """Where nodes of the fabric may be found. One that answers is enough, and once any did all
+    others are known too. Never forgotten, not even when none answers for months."""
+
+    records: tuple[Path, ...] = ()
+    """Signed records, files or folders of them, that the node takes at its start as if a peer
+    had told: its own node record, so that it can be admitted where it is not known yet."""
+
     roles: frozenset[str] = frozenset()
-    labels: Mapping[str, str] = Factory(dict)
+    """What the node does. Whether others *believe* it to be an ingress is said by its record."""
 
     state_dir: Path = Path("state")
-    """What the node itself writes. Losing it costs what was exposed at run time, no identity."""
+    """What the node itself writes: its peer cache, what was exposed at run time. Losing it costs
+    both, no identity."""
 
     drain_timeout: float = 30.0
     """Seconds that open channels have to finish once the node drains. A service unit must wait
@@ -159,7 +149,6 @@ class NodeConfig:
     quic: QuicConfig = Factory(QuicConfig)
     admin: AdminConfig = Factory(AdminConfig)
     log: LogConfig = Factory(LogConfig)
-    peers: tuple[PeerConfig, ...] = ()
     services: Mapping[str, ServiceConfig] = Factory(dict)
     listeners: tuple[ListenerConfig, ...] = ()
 

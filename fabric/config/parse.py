@@ -19,7 +19,6 @@ from fabric.config.model import (
     ListenerConfig,
     LogConfig,
     NodeConfig,
-    PeerConfig,
     QuicConfig,
     ServiceConfig,
 )
@@ -27,12 +26,13 @@ from fabric.config.rules import Part, Parts, mistakes_between
 from fabric.config.values import Reader, Wrong, read_name, shown, step
 from fabric.errors import ConfigError
 from fabric.net.tls import load_key
+from fabric.store.signed_files import load_trust_root
 
 
 def load_config(path: Path) -> NodeConfig:
     """Read and check the file at *path*; relative paths in it start at its folder.
 
-    Reads the key file too, so that a node which starts has what it needs. Raises
+    Reads the key and the trust root too, so that a node which starts has what it needs. Raises
     :exc:`ConfigError` with all mistakes, each "path.to.field: what is wrong; remedy".
     """
     return parse_config(_document(path), base=path.absolute().parent)
@@ -42,8 +42,8 @@ def parse_config(document: Mapping[str, object], *, base: Path) -> NodeConfig:
     """As :func:`load_config`, of what a file in the folder *base* would hold."""
     reading = _Reading()
     parts = reading.parts(document)
-    public_key = reading.public_key(parts.node, base)
-    reading.mistakes.extend(mistakes_between(parts, public_key))
+    reading.files(parts.node, base)
+    reading.mistakes.extend(mistakes_between(parts))
     if reading.mistakes:
         raise ConfigError(reading.mistakes)
     return _built(parts, base)
@@ -74,20 +74,21 @@ class _Reading:
             quic=self._part("quic", document.get("quic", {}), schema.QUIC, QuicConfig),
             admin=self._part("admin", document.get("admin", {}), schema.ADMIN, AdminConfig),
             log=self._part("log", document.get("log", {}), schema.LOG, LogConfig),
-            peers=self._list("peers", document, schema.PEER, PeerConfig),
             services=self._services(document.get("services", {})),
             listeners=self._list("listeners", document, schema.LISTENER, ListenerConfig),
         )
 
-    def public_key(self, node: Part, base: Path) -> bytes | None:
-        """What the node's key file holds; None when it cannot be used."""
-        if "key_file" not in node:
-            return None
-        try:
-            return load_key(base / node["key_file"]).public
-        except ConfigError as error:
-            self.mistakes.extend(f"node.key: {mistake}" for mistake in error.mistakes)
-            return None
+    def files(self, node: Part, base: Path) -> None:
+        """Read what the node cannot start without: its key, and the fabric's trust root."""
+        for name, setting, load in (
+            ("key", "key_file", load_key),
+            ("trust_root", "trust_root", load_trust_root),
+        ):
+            try:
+                if setting in node:
+                    load(base / node[setting])
+            except ConfigError as error:
+                self.mistakes.extend(f"node.{name}: {mistake}" for mistake in error.mistakes)
 
     def _list(
         self, name: str, document: Mapping[str, object], keys: Iterable[schema.Key], model: type
@@ -142,12 +143,19 @@ class _Reading:
         names = list(known)
         for name in table:
             if name not in names:
-                close = difflib.get_close_matches(name, names, 1)
-                remedy = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
-                self._wrong(f"{place}{step(name)}", f"no such setting; {remedy}")
+                self._wrong(f"{place}{step(name)}", f"no such setting; {_meant(place, name, names)}")
 
     def _wrong(self, place: str, sentence: str) -> None:
         self.mistakes.append(f"{place}: {sentence}")
+
+
+def _meant(place: str, name: str, names: list[str]) -> str:
+    """What whoever wrote *name* may have meant."""
+    table = "services.NAME." if place.startswith("services.") else place
+    if moved := schema.MOVED.get(f"{table}{name}"):
+        return moved
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
 
 
 def _defaults(model: type) -> Part:
@@ -164,11 +172,12 @@ def _built(parts: Parts, base: Path) -> NodeConfig:
         **node
         | {
             "key_file": base / node["key_file"],
+            "trust_root": base / node["trust_root"],
+            "records": tuple(base / path for path in node["records"]),
             "state_dir": base / node["state_dir"],
             "quic": QuicConfig(**parts.quic),
             "admin": AdminConfig(**admin | {"socket": admin["socket"] and base / admin["socket"]}),
             "log": LogConfig(**parts.log),
-            "peers": tuple(PeerConfig(**peer) for peer in parts.peers),
             "services": {name: ServiceConfig(**one) for name, one in parts.services.items()},
             "listeners": tuple(ListenerConfig(**one) for one in parts.listeners),
         }

@@ -23,59 +23,19 @@ class Parts:
     quic: Part
     admin: Part
     log: Part
-    peers: Sequence[Part]
     services: Mapping[str, Part]
     listeners: Sequence[Part]
 
 
-def mistakes_between(parts: Parts, public_key: bytes | None) -> Iterator[str]:
-    """Each broken rule as "place: what is wrong; remedy". *public_key* is the node's own."""
-    yield from _repeated_names(parts)
-    yield from _repeated_keys(parts, public_key)
+def mistakes_between(parts: Parts) -> Iterator[str]:
+    """Each broken rule as "place: what is wrong; remedy"."""
     yield from _listeners_without_role(parts)
-    for index, listener in enumerate(parts.listeners):
-        yield from _unfit_service(f"listeners[{index}].service", listener, parts.services)
     yield from _shared_ports(parts.listeners)
-
-
-def _repeated_names(parts: Parts) -> Iterator[str]:
-    first = {parts.node.get("name"): "node.name"}
-    for index, peer in enumerate(parts.peers):
-        place = f"peers[{index}].name"
-        if "name" in peer and (other := first.setdefault(peer["name"], place)) != place:
-            yield f"{place}: {peer['name']} is {other} too; give each node a name of its own"
-
-
-def _repeated_keys(parts: Parts, public_key: bytes | None) -> Iterator[str]:
-    first = {public_key: "node.key"}
-    for index, peer in enumerate(parts.peers):
-        place = f"peers[{index}].public_key"
-        if (
-            "public_key" in peer
-            and (other := first.setdefault(peer["public_key"], place)) != place
-        ):
-            yield (
-                f"{place}: is the key of {other} too; "
-                "a key is one node's identity: list each node once, this one not at all"
-            )
 
 
 def _listeners_without_role(parts: Parts) -> Iterator[str]:
     if parts.listeners and INGRESS not in parts.node.get("roles", {INGRESS}):
         yield f'listeners: this node is no ingress; add "{INGRESS}" to node.roles, or remove them'
-
-
-def _unfit_service(place: str, listener: Part, services: Mapping[str, Part]) -> Iterator[str]:
-    name = listener.get("service")
-    if name is None:
-        return
-    if name not in services:
-        yield f"{place}: no service {name} is known here; add [services.{name}], or correct it"
-    elif not services[name].get("edge_exposable", True):
-        yield (
-            f"{place}: {name} may not be shown outside the fabric; "
-            f"set edge_exposable = true in [services.{name}], if that is meant"
-        )
 
 
 def _shared_ports(listeners: Sequence[Part]) -> Iterator[str]:

@@ -27,17 +27,18 @@ _NEVER = values.duration(zero="never")
 
 NODE = (
     Key("name", values.read_name),
-    Key("fabric_id", values.octets(16, "draw one for the whole fabric: openssl rand -hex 16")),
+    Key("trust_root", values.read_path),
     Key("key", values.read_path, "key_file"),
-    Key("area", values.read_name),
+    Key("seeds", values.read_targets),
+    Key("records", values.read_paths),
     Key("roles", values.read_names),
-    Key("labels", values.read_labels),
     Key("state_dir", values.read_path),
     Key("drain_timeout_s", values.duration(zero="at once")),
 )
 
 QUIC = (
     Key("listen", values.read_listen),
+    Key("advertise", values.read_advertised),
     Key("datagram_bytes", values.number(1200, 9000, "bytes")),
 )
 
@@ -52,19 +53,7 @@ LOG = (
     Key("level", values.choice("debug", "info", "warning", "error")),
 )
 
-PEER = (
-    Key("name", values.read_name),
-    Key("public_key", values.read_public_key),
-    Key("address", values.read_target),
-    Key("area", values.read_name),
-    Key("roles", values.read_names),
-    Key("labels", values.read_labels),
-    Key("offers", values.read_names),
-)
-
 SERVICE = (
-    Key("open_to", values.read_selectors),
-    Key("edge_exposable", values.read_switch),
     Key("backend", values.read_target),
     Key("max_channels", values.number(1, 1_000_000, "channels")),
     Key("quota_bytes", _BYTES),
@@ -88,9 +77,20 @@ TABLES = {
     "quic": QUIC,
     "admin": ADMIN,
     "log": LOG,
-    "peers": PEER,
     "services": SERVICE,
     "listeners": LISTENER,
 }
-"""By the table's name in the file; each of *peers* and *listeners* is one of a list of tables,
-each of *services* is a table under the service's name."""
+"""By the table's name in the file; each of *listeners* is one of a list of tables, each of
+*services* is a table under the service's name."""
+
+MOVED = {
+    "peers": "peers are learnt from signed records: remove it, and name one in node.seeds",
+    "node.fabric_id": "the trust root says it: remove it, and name the file in node.trust_root",
+    "node.area": "the node's signed record says it: remove it, and see `fabricctl node add`",
+    "node.labels": "the node's signed record says them: remove it, and see `fabricctl node add`",
+    "services.NAME.open_to": "the service's signed record says it: see `fabricctl service add`",
+    "services.NAME.edge_exposable": (
+        "the service's signed record says it: see `fabricctl service add --edge`"
+    ),
+}
+"""Settings of earlier releases, and where what they said is said now."""

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from fabric.config.address import HostPort
-from fabric.core.access import FORMS, MOST_SELECTORS, Selector, parse_selector
-from fabric.core.identity import is_valid_key
+from fabric.core.records import MOST_CANDIDATES
 
 LONGEST_DURATION = 366 * 86400.0
 """Seconds. More is a slip of the unit."""
@@ -81,13 +80,6 @@ def read_switch(value: object) -> bool:
     return value
 
 
-def read_label(value: object) -> str:
-    text = read_text(value)
-    if not text.isprintable() or len(text) > 255:
-        raise Wrong(f"{shown(text)} is no label value", "use at most 255 printable characters")
-    return text
-
-
 def read_path(value: object) -> Path:
     text = read_text(value)
     if not text or "\0" in text:
@@ -110,24 +102,6 @@ def read_group(value: object) -> str:
             f"no group {shown(text)} on this machine", "make it with groupadd, or name another"
         ) from None
     return text
-
-
-def read_selector(value: object) -> Selector:
-    text = read_text(value)
-    try:
-        return parse_selector(text)
-    except ValueError:
-        raise Wrong(f"{shown(text)} is no selector", f"write {FORMS}") from None
-
-
-def read_public_key(value: object) -> bytes:
-    key = octets(32, "`fabricd --check-config` tells it on the peer")(value)
-    if not is_valid_key(key):
-        raise Wrong(
-            f"{shown(value)} is not a valid Ed25519 point",
-            "copy the peer's public key once more; no private key belongs here",
-        )
-    return key
 
 
 def _host_port(value: object, remedy: str) -> HostPort:
@@ -185,20 +159,6 @@ def duration(*, zero: str) -> Reader[float]:
     return read
 
 
-def octets(count: int, remedy: str) -> Reader[bytes]:
-    """Exactly *count* bytes, written as hexadecimal digits."""
-
-    def read(value: object) -> bytes:
-        text = read_text(value)
-        if not re.fullmatch(rf"[0-9a-fA-F]{{{2 * count}}}", text):
-            raise Wrong(
-                f"{shown(text)} is not {count} bytes in {2 * count} hexadecimal digits", remedy
-            )
-        return bytes.fromhex(text)
-
-    return read
-
-
 def choice(*options: str) -> Reader[str]:
     """One of a few words."""
 
@@ -222,15 +182,6 @@ def several(item: Reader[T], gather: Callable[[list[T]], Items]) -> Reader[Items
     return read
 
 
-def read_labels(value: object) -> dict[str, str]:
-    """A table of names to short texts."""
-    if type(value) is not dict:
-        raise Wrong(f"{shown(value)} is not a table", 'write {key = "value"}')
-    names = _read_each([(f".{step(key)}", key) for key in value], read_name)
-    texts = _read_each([(f".{step(key)}", text) for key, text in value.items()], read_label)
-    return dict(zip(names, texts, strict=True))
-
-
 def _read_each(parts: list[tuple[str, object]], read: Reader[T]) -> list[T]:
     """Read all, or raise one :exc:`Wrong` with the mistakes of each under its own place."""
     good: list[T] = []
@@ -247,13 +198,16 @@ def _read_each(parts: list[tuple[str, object]], read: Reader[T]) -> list[T]:
 
 read_names: Reader[frozenset[str]] = several(read_name, frozenset)
 
+read_targets: Reader[tuple[HostPort, ...]] = several(read_target, tuple)
+read_paths: Reader[tuple[Path, ...]] = several(read_path, tuple)
 
-def read_selectors(value: object) -> tuple[Selector, ...]:
-    """A list of selectors, as long as peers can be told."""
-    selectors = several(read_selector, tuple[Selector, ...])(value)
-    if len(selectors) > MOST_SELECTORS:
+
+def read_advertised(value: object) -> tuple[HostPort, ...]:
+    """Where others may reach this node: as many addresses as its endpoint record holds."""
+    places = read_targets(value)
+    if len(places) > MOST_CANDIDATES:
         raise Wrong(
-            f"{len(selectors)} selectors; {MOST_SELECTORS} are the most",
-            "select by role, area or label what is now selected node by node",
+            f"{len(places)} addresses; {MOST_CANDIDATES} are the most",
+            "name those that others really reach, best first",
         )
-    return selectors
+    return places

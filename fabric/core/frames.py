@@ -134,6 +134,8 @@ class Hello(Frame):
         validator=sequence(_at_most(MOST_HELLO_ROOTS), most=16), default=()
     )
     """Trust roots after the acceptor's version, as packed envelopes, in order; as many as fit."""
+    root_version: int = field(validator=number(), default=0)
+    """Version of the dialler's trust root: the answer brings what came after it."""
     wants_record: bool = field(validator=truth, default=False)
     """Whether the dialler has only an address, and needs the acceptor's record to go on."""
 

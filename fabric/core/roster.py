@@ -1,17 +1,17 @@
 """Who is known here, by which key, and how each may be dialled.
 
-This is the seam between identity and where it comes from. Admission, channels and views ask a
-:class:`Roster`; today the only one is :class:`StaticRoster`, made of a configuration's
-``[[peers]]``. A directory of signed records takes its place without any of them noticing.
+This is the seam between identity and where it comes from. Admission, links and views ask a
+:class:`Roster`; the directory of signed records stands behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
+from fabric.codes import Code
 from fabric.core.access import Subject
 from fabric.core.identity import NodeId, NodeName, node_id_of
 
@@ -27,6 +27,9 @@ class Member:
     key: bytes
     """Its Ed25519 public key, 32 raw bytes."""
     area: str = ""
+    site_id: str = ""
+    locality_group: str = ""
+    nat_group: str = ""
     roles: frozenset[str] = frozenset()
     labels: Mapping[str, str] = field(factory=dict, eq=False)
     node_id: NodeId = field(init=False)
@@ -58,8 +61,8 @@ class Direct:
 class Seed:
     """Dial whoever is at *address*: first contact.
 
-    Nothing is pinned from an address: any key is taken in TLS, and must then be one that the
-    roster knows.
+    Nothing is pinned from an address: any key is taken in TLS, and its holder must then be known,
+    or show a valid node record for that very key.
     """
 
     address: Address
@@ -78,6 +81,9 @@ class Roster(Protocol):
     def by_key(self, key: bytes) -> Member | None:
         """Return the member that holds *key*, however it was reached."""
 
+    def why_not(self, key: bytes) -> Code:
+        """Return why the holder of *key* is no member: unknown, revoked, expired, barred."""
+
     def members(self) -> Collection[Member]:
         """Return everybody but this node itself, sorted by name."""
 
@@ -85,22 +91,21 @@ class Roster(Protocol):
         """Return how *member* may be dialled, best first; nothing when only it can dial us."""
 
 
-class StaticRoster:
-    """The roster that a configuration lists. It never changes."""
+class Letters(Protocol):
+    """What a Hello and its answers bring along: signed, so that it may come from a stranger."""
 
-    def __init__(self, members: Iterable[tuple[Member, Address | None]]) -> None:
-        """*members*: everybody but this node, each with the address to dial it at, if any."""
-        listed = sorted(members, key=lambda each: each[0].name)
-        self._by_key = {member.key: member for member, _ in listed}
-        self._ways = {
-            member.key: (Direct(member, address),) for member, address in listed if address
-        }
+    @property
+    def root_version(self) -> int:
+        """Version of the trust root held here."""
 
-    def by_key(self, key: bytes) -> Member | None:
-        return self._by_key.get(key)
+    def own_record(self) -> bytes:
+        """Return this node's own record as a packed envelope; empty when it holds none."""
 
-    def members(self) -> Collection[Member]:
-        return self._by_key.values()
+    def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
+        """Return the trust roots after *version*, oldest first, as many as fit; at most 16."""
 
-    def ways_to(self, member: Member) -> Sequence[DialIntent]:
-        return self._ways.get(member.key, ())
+    def learn(self, roots: Sequence[bytes], record: bytes) -> None:
+        """Take packed trust roots, in order, and then a packed node record, if any.
+
+        What does not verify is counted and forgotten: this never raises.
+        """

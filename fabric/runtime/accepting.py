@@ -1,7 +1,10 @@
-"""Accepts channels: who asks, for what, and whether this node says yes.
+"""Accepts what peers open: channels, who asks, for what, and whether this node says yes.
 
 Authorisation happens here, at the node that offers the service, whatever the opener checked
-before. It is by the name, area, roles and labels that *our* roster gives the peer.
+before. It is by the name, area, roles and labels that the peer's signed record gives it, and by
+the terms that the service's signed record states.
+
+The first frame of a stream says what the stream is: ``Open`` begins a channel, ``Root`` a sync.
 
 A channel costs one task, in the nursery of whoever serves it. The first frame nearly always comes
 whole with the stream, and is then read by the link's accept task, which also says no: a refused
@@ -10,6 +13,7 @@ channel costs no task at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -17,19 +21,20 @@ import trio
 from attrs import define
 
 from fabric.codes import Code
+from fabric.core.access import Subject
 from fabric.core.channel import FINAL, State
 from fabric.core.codec import MAX_OPEN, FrameReader
-from fabric.core.frames import Frame, Open
+from fabric.core.frames import Frame, Open, Root
 from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
 from fabric.runtime.admission import next_frame
 from fabric.runtime.channels import Channels
 from fabric.runtime.inbound import InboundChannel, send_refusal
-from fabric.runtime.links import AnyLink
+from fabric.runtime.links import AnyLink, Link
 from fabric.runtime.local import AnyStream
 from fabric.runtime.refusals import RefusalLog
-from fabric.runtime.services import Offering, Services, terms_of
+from fabric.runtime.services import Offering, Services
 from fabric.runtime.supervise import leaves
-from fabric.trio_quic import QuicError
+from fabric.trio_quic import QuicError, Stream
 
 OPEN_WITHIN: Final = 5.0
 """Seconds for the rest of an ``Open`` whose beginning came alone."""
@@ -48,6 +53,10 @@ class Accepter:
     me: str
     """This node's name, said in refusals."""
     services: Services
+    objection: Callable[[str, Subject, str | None], Code | None]
+    """What a service's record says against a node opening it, for a client or for itself."""
+    take_sync: Callable[[Link, Stream, FrameReader, Root], bool]
+    """Takes over a stream that begins with ``Root``; returns whether it had room for it."""
     channels: Channels
     refusals: RefusalLog
 
@@ -106,17 +115,28 @@ class Accepter:
             self._judge(frame, reader, stream, link)
 
     def _judge(self, frame: Frame, reader: FrameReader, stream: AnyStream, link: AnyLink) -> None:
-        """Give the channel to its service's handler, or say why not. Never waits."""
-        if not isinstance(frame, Open):
-            what = f"{type(frame).__name__} at the start of a channel"
-            self._reject(stream, link, RemoteProtocolError(Code.UNEXPECTED_FRAME, what))
-        elif not reader.is_between_frames:
+        """Give the stream to whom it is for, by its first frame. Never waits."""
+        match frame:
+            case Open():
+                self._judge_open(frame, reader, stream, link)
+            case Root() if isinstance(link, Link) and isinstance(stream, Stream):
+                if not self.take_sync(link, stream, reader, frame):
+                    stream.abort(Code.BUSY)
+            case _:
+                what = f"{type(frame).__name__} at the start of a stream"
+                self._reject(stream, link, RemoteProtocolError(Code.UNEXPECTED_FRAME, what))
+
+    def _judge_open(
+        self, ask: Open, reader: FrameReader, stream: AnyStream, link: AnyLink
+    ) -> None:
+        """Give the channel to its service's handler, or say why not."""
+        if not reader.is_between_frames:
             what = "bytes behind Open, before Accepted"
             self._reject(stream, link, RemoteProtocolError(Code.UNEXPECTED_FRAME, what))
-        elif code := self._objection(frame, link):
-            self._refuse(frame, stream, link, code)
+        elif code := self._objection(ask, link):
+            self._refuse(ask, stream, link, code)
         else:
-            self._begin(frame, stream, link, self.services.offerings[frame.service])
+            self._begin(ask, stream, link, self.services.offerings[ask.service])
 
     def _objection(self, ask: Open, link: AnyLink) -> Code | None:
         if self.services.is_draining:
@@ -124,7 +144,7 @@ class Accepter:
         offering = self.services.offerings.get(ask.service)
         if offering is None:
             return Code.UNKNOWN_SERVICE
-        objection = terms_of(offering.config).objection(link.member.subject, client=ask.client)
+        objection = self.objection(ask.service, link.member.subject, ask.client)
         if objection is not None:
             return objection
         return Code.SERVICE_FULL if offering.is_full() else None

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.core.admission import PATIENCE, Acceptor, Admit, Dialler, Refuse, Send, TimedOut
-from fabric.core.codec import MAX_FRAME, MAX_HELLO, FrameReader, encode
+from fabric.core.codec import MAX_ANSWER, MAX_FRAME, MAX_HELLO, FrameReader, encode
 from fabric.core.frames import CHALLENGE_KIND, Frame, Refused
 from fabric.errors import RefusedError, RemoteProtocolError
 from fabric.runtime.closing import aclose, code_of_close
@@ -55,10 +55,10 @@ async def receive_hello(connection: Connection, acceptor: Acceptor, enter: Enter
             event = await _in_time(control.receive, until)
             _carry_out(acceptor.receive(event, trio.current_time()), control, enter)
         except RefusedError as refused:
-            _say_no(control.stream, refused, hop=acceptor.me.name)
+            _say_no(control.stream, refused, acceptor)
             raise
         except RemoteProtocolError as error:
-            _say_no(control.stream, RefusedError(error.code, error.detail), hop=acceptor.me.name)
+            _say_no(control.stream, RefusedError(error.code, error.detail), acceptor)
             raise
 
 
@@ -71,7 +71,7 @@ async def send_hello(connection: Connection, dialler: Dialler, enter: Enter) -> 
         stream = connection.open_stream_nowait()
         if stream is None:
             raise RefusedError(Code.STREAM_REFUSED, "not even for Hello", hop="peer")
-        control = Control(connection, stream)
+        control = Control(connection, stream, FrameReader(limit=MAX_ANSWER))
         until = trio.current_time() + PATIENCE
         challenge = await _in_time(lambda: _challenge(connection), until)
         _carry_out(dialler.receive(challenge, trio.current_time()), control, enter)
@@ -137,8 +137,13 @@ def _carry_out(effects: list[Send | Admit | Refuse], control: Control, enter: En
                 control.stream.send_nowait(encode(frame))
 
 
-def _say_no(stream: Stream, refused: RefusedError, *, hop: str) -> None:
-    frame = Refused(code=refused.code.value, reason=printable(refused.detail), hop=hop)
+def _say_no(stream: Stream, refused: RefusedError, acceptor: Acceptor) -> None:
+    frame = Refused(
+        code=refused.code.value,
+        reason=printable(refused.detail),
+        hop=acceptor.we.me.name,
+        roots=acceptor.missed_roots,
+    )
     with suppress(QuicError, trio.ClosedResourceError):  # it has gone: nobody is left to be told
         stream.send_nowait(encode(frame), fin=True)
 

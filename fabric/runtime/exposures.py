@@ -10,7 +10,6 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.config import HostPort, ServiceConfig
-from fabric.core.access import parse_selector
 from fabric.errors import ConfigError, RefusedError
 from fabric.runtime.services import Services
 from fabric.runtime.state import read_document, save_document
@@ -70,8 +69,6 @@ class Exposures:
             return ServiceConfig(
                 name=name,
                 backend=HostPort.parse(entry["backend"]),
-                open_to=tuple(map(parse_selector, entry["open_to"])),
-                edge_exposable=bool(entry["edge_exposable"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             what = f"{self.state_dir / FILE}: {name}: is damaged ({error}); expose it again"
@@ -79,8 +76,4 @@ class Exposures:
 
 
 def _entry(service: ServiceConfig) -> dict[str, object]:
-    return {
-        "backend": str(service.backend),
-        "open_to": [str(selector) for selector in service.open_to],
-        "edge_exposable": service.edge_exposable,
-    }
+    return {"backend": str(service.backend)}

@@ -3,12 +3,13 @@
 Theory of operation
 ===================
 
-A link lives in the nursery of its peer and ends with its connection. Four tasks belong to it:
+A link lives in the nursery of its peer and ends with its connection. Its tasks:
 
-- *control* reads the control stream: ``Offers``, ``Draining``, ``Bye``;
-- *tell* writes this node's offers there, at once and whenever they change;
-- *probe* pings every second and closes the connection as ``peer_silent`` when nothing was heard
-  for four: QUIC's own idle timeout is for connections without users, these have them;
+- *listen* reads the control stream: waves, probes, what is said of liveness, ``Draining``, ``Bye``;
+- *drain* writes there what others have put in the link's outbox;
+- *watch* closes the connection as ``peer_silent`` when nothing was heard for four seconds, in
+  which liveness has probed four times: QUIC's own idle timeout is for connections without users;
+- *sync* repairs, on a stream of its own, what waves have missed;
 - *accept* takes the channels that the peer opens.
 
 A link that no longer stands (see :mod:`fabric.core.standing`) is *spare*: nothing is opened on
@@ -26,23 +27,22 @@ from attrs import define, field
 from fabric.codes import Code
 from fabric.core.admission import Myself
 from fabric.core.codec import encode
-from fabric.core.frames import Bye, Draining, Frame, Offers
-from fabric.core.offers import offers_of
+from fabric.core.frames import Bye, Draining, Frame
 from fabric.core.roster import Member
 from fabric.core.standing import Claim
 from fabric.errors import RemoteProtocolError
 from fabric.runtime.admission import Control
 from fabric.runtime.closing import aclose, close
 from fabric.runtime.local import LocalLink
-from fabric.runtime.services import Services
+from fabric.runtime.outbox import Outbox
 from fabric.runtime.supervise import leaves
 from fabric.trio_quic import Connection, ConnectionClosed, QuicError
 
-PROBE_EVERY: Final = 1.0
-"""Seconds between pings."""
+LOOK_EVERY: Final = 1.0
+"""Seconds over which rates are measured, and between two looks at a link that is heard."""
 
 SILENT_AFTER: Final = 4.0
-"""Seconds without a packet until the peer is given up: three pings lost in a row are weather."""
+"""Seconds without a packet until the peer is given up: three probes lost in a row are weather."""
 
 SPARE_FOR: Final = 30.0
 """Seconds that channels on a spare link may go on."""
@@ -56,9 +56,15 @@ class Owner(Protocol):
 
     @property
     def me(self) -> Myself: ...
-    @property
-    def services(self) -> Services: ...
-    def heard(self, link: Link, frame: Offers | Draining | Bye) -> None: ...
+    def heard(self, link: Link, frame: Frame) -> float:
+        """Take *frame*; return the seconds for which nothing more shall be read.
+
+        Raises :exc:`RemoteProtocolError` for a frame that has no place after Hello.
+        """
+
+    async def sync(self, link: Link) -> None:
+        """Repair on *link* until its connection is closed."""
+
     def progressed(self) -> None: ...
 
 
@@ -80,6 +86,7 @@ class Link:
     sent_rate: float | None = field(init=False, default=None)
     """Bytes per second over the last probe interval."""
     received_rate: float | None = field(init=False, default=None)
+    outbox: Outbox = field(init=False, factory=Outbox)
     _telling: trio.Lock = field(init=False, factory=trio.Lock)
     _drained: trio.Event = field(init=False, factory=trio.Event)
     _spared: trio.Event = field(init=False, factory=trio.Event)
@@ -114,9 +121,10 @@ class Link:
         """
         try:
             async with trio.open_nursery() as nursery:
-                for task in (self._listen, self._tell_offers, self._probe, self._run_out):
+                for task in (self._listen, self._drain, self._watch, self._run_out):
                     nursery.start_soon(self._until_closed, task)
-                nursery.start_soon(self._until_closed, accept, self)
+                for shared in (self.owner.sync, accept):
+                    nursery.start_soon(self._until_closed, shared, self)
                 closed = await self.connection.wait_closed()
                 nursery.cancel_scope.cancel()
         finally:
@@ -142,25 +150,28 @@ class Link:
     # -- control --
     async def _listen(self) -> None:
         while True:
-            self._hear(await self.control.receive())
+            pause = self._hear(await self.control.receive())
             # One piece may hold thousands of frames, and others want their turn between them.
-            await trio.lowlevel.checkpoint()
+            await trio.sleep(pause)
 
-    def _hear(self, frame: Frame) -> None:
+    def _hear(self, frame: Frame) -> float:
         match frame:
             case Draining() if self.is_draining:
-                pass  # said before; once is a line in the log
-            case Offers():
-                self.owner.heard(self, frame)
-            case Draining():
+                return 0  # said before; once is a line in the log
+            case Draining() | Bye():
                 self.is_draining = True
-                self.owner.heard(self, frame)
-            case Bye():
-                self.is_draining = True
-                self.owner.heard(self, frame)
-            case _:
-                name = type(frame).__name__
-                raise RemoteProtocolError(Code.UNEXPECTED_FRAME, f"{name} after Hello")
+        return self.owner.heard(self, frame)
+
+    def post(self, frame: Frame) -> bool:
+        """Send *frame* as soon as others let it, or drop it when too much waits. Never blocks."""
+        return self.outbox.offer(frame)
+
+    async def _drain(self) -> None:
+        await self.outbox.drain(self._send)
+
+    async def _send(self, data: bytes) -> None:
+        async with self._telling:
+            await self.control.stream.send_all(data)
 
     async def tell(self, frame: Frame) -> None:
         """Put *frame* on the control stream. A peer that does not take it in time is closed.
@@ -169,38 +180,27 @@ class Link:
         """
         try:
             with trio.move_on_after(TELL_WITHIN) as scope:
-                async with self._telling:
-                    await self.control.stream.send_all(encode(frame))
+                await self._send(encode(frame))
         except QuicError:  # stopped, if the connection is not closed anyway
             close(self.connection, Code.UNEXPECTED_FRAME, "the control stream was stopped")
         if scope.cancelled_caught:
             close(self.connection, Code.PEER_SILENT, "it takes no control frames")
 
-    async def _tell_offers(self) -> None:
-        services = self.owner.services
-        while True:
-            change = services.next_change()
-            await self.tell(offers_of(services.offered()))
-            await change.wait()
-
-    # -- liveness --
-    async def _probe(self) -> None:
-        connection = self.connection
+    # -- silence --
+    async def _watch(self) -> None:
         while True:
             began, sent, received = self._marks()
-            with trio.move_on_at(self._probe_until(began)):
-                await connection.ping()
-            await trio.sleep_until(self._probe_until(began))
+            await trio.sleep_until(min(began + LOOK_EVERY, self._silent_at()))
             now, sent_now, received_now = self._marks()
-            if now >= connection.last_heard + SILENT_AFTER:
-                close(connection, Code.PEER_SILENT)
+            if now >= self._silent_at():
+                close(self.connection, Code.PEER_SILENT)
                 return
             self.sent_rate = (sent_now - sent) / (now - began)
             self.received_rate = (received_now - received) / (now - began)
             self.owner.progressed()
 
-    def _probe_until(self, began: float) -> float:
-        return min(began + PROBE_EVERY, self.connection.last_heard + SILENT_AFTER)
+    def _silent_at(self) -> float:
+        return self.connection.last_heard + SILENT_AFTER
 
     def _marks(self) -> tuple[float, int, int]:
         return trio.current_time(), self.connection.bytes_sent, self.connection.bytes_received

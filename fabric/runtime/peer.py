@@ -1,4 +1,4 @@
-"""One peer as seen from here: what it is doing, and the links to it."""
+"""One peer as seen from here: what it is doing, whether it is wanted, and the links to it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from fabric.core.roster import Member
 from fabric.core.standing import Claim
 from fabric.errors import RefusedError
 from fabric.runtime.links import Link
+from fabric.runtime.refused_peers import UNREACHED
 
 MOST_ARRIVALS: Final = 8
 """Admitted connections that wait for their peer's task: it takes them at once, unless it is
 being restarted."""
-
-UNREACHED: Final = frozenset({Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY})
-"""Ends of an attempt that say nothing against it."""
 
 
 class PeerState(enum.StrEnum):
@@ -29,7 +27,7 @@ class PeerState(enum.StrEnum):
     CONNECTED = "connected"
     DIALLING = "dialling"
     WAITING = "waiting"
-    """Between two dials, or until it dials us."""
+    """Between two dials, until it dials us, or until it is wanted."""
     REFUSED = "refused"
     """The last attempt ended in a refusal, by either end. It is tried again all the same."""
 
@@ -39,7 +37,10 @@ class Peer:
     """One peer and its links. Its own task is the only one to run them."""
 
     member: Member
+    """As its record describes it now."""
     redial: Redial
+    scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+    """Around its tasks: cancelled when it is a peer no more."""
     state: PeerState = field(init=False, default=PeerState.WAITING)
     reason: Code | None = field(init=False, default=None)
     """Why it is not connected; ``None`` while it is, and before the first attempt."""
@@ -50,7 +51,10 @@ class Peer:
     settled: trio.Event = field(init=False, factory=trio.Event)
     """Set once it is connected, or a first attempt has failed, or there is no way to dial it."""
     links: dict[Claim, Link] = field(init=False, factory=dict)
-    _vacated: trio.Event = field(init=False, factory=trio.Event)
+    is_wanted: bool = field(init=False, default=False)
+    """Whether this node dials it while no link stands."""
+    _changed: trio.Event = field(init=False, factory=trio.Event)
+    _nudged: trio.Event = field(init=False, factory=trio.Event)
     _arriving: trio.MemorySendChannel[Link] = field(init=False)
     _arrivals: trio.MemoryReceiveChannel[Link] = field(init=False)
 
@@ -91,12 +95,36 @@ class Peer:
     def stand(self, link: Link | None) -> None:
         """Open channels on *link* from now on, or, without one, on nothing."""
         self.link = link
-        if link is None:
-            self._vacated.set()
-            self._vacated = trio.Event()
+        self._change()
 
-    async def wait_vacant(self) -> None:
-        """Wait until no link stands."""
-        while self.link is not None:
-            await self._vacated.wait()
+    def want(self, wanted: bool) -> None:
+        """Dial it from now on while no link stands, or do so no more."""
+        if wanted != self.is_wanted:
+            self.is_wanted = wanted
+            self._change()
+
+    def nudge(self) -> None:
+        """Try it now, whatever the backoff: the wait before the next attempt is over."""
+        self._nudged.set()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait_to_be_dialled(self) -> None:
+        """Wait until it is wanted and no link stands."""
+        while self.link is not None or not self.is_wanted:
+            await self._changed.wait()
         await trio.lowlevel.checkpoint()
+
+    async def wait_connected(self) -> Link:
+        """Wait until a link stands, and return it."""
+        while self.link is None:
+            await self._changed.wait()
+        return self.link
+
+    async def wait_before_next(self, seconds: float) -> None:
+        """Wait *seconds*, or until nudged or no longer to be dialled."""
+        self._nudged = trio.Event()
+        with trio.move_on_after(seconds):
+            await self._nudged.wait()

@@ -3,27 +3,28 @@
 Theory of operation
 ===================
 
-A peer's task owns every link to that peer. It dials while no link stands and the roster knows a
-way; what dials us is judged by the acceptor task and handed over to the task of the peer that it
-proved to be. Which of two links stands is decided in :mod:`fabric.core.standing`, at the moment
-of admission and without a wait, so the two ways in cannot disagree.
+A peer's task owns every link to that peer. It dials while the peer is wanted, no link stands and
+the roster knows a way; what dials us is judged by the meeting and handed over to the task of the
+peer that it proved to be. Which of two links stands is decided in :mod:`fabric.core.standing`, at
+the moment of admission and without a wait, so the two ways in cannot disagree.
 
 ::
 
-    acceptor:  stranger -- Hello --> admitted --.
-                                                 >-- inbox of the peer --> link runs until closed
+    meeting:   stranger -- Hello --> admitted --.
+    seeds:     dial -- Hello ------> admitted ---+-> inbox of the peer --> link runs until closed
     peer task: dial -- Hello ------> admitted --'
 
-A peer's task that meets weather is restarted alone, its links with it; other peers notice nothing.
+There is a peer for everybody who is wanted or connected; who is neither is let go after a while.
+A peer's task that meets weather is restarted alone, its links with it; other peers notice
+nothing. A peer whose record is revoked loses its links and its task at once.
 """
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 import structlog
 import trio
@@ -31,27 +32,23 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.config import HostPort
-from fabric.core.admission import Acceptor, Admit, Dialler, Myself
+from fabric.core.admission import Admit, Myself, Ourselves
 from fabric.core.backoff import Backoff, Redial
-from fabric.core.codec import encode
-from fabric.core.frames import CHALLENGE_KIND, Bye, Challenge, Draining, Frame, Offers
-from fabric.core.identity import NONCE_BYTES, NodeId
-from fabric.core.offers import OfferBook
+from fabric.core.frames import Bye, Draining, Frame
+from fabric.core.identity import NodeId
 from fabric.core.planes import Planes
-from fabric.core.roster import Address, DialIntent, Roster
-from fabric.core.standing import Judgement, Standings, Verdict
+from fabric.core.roster import DialIntent, Member
+from fabric.core.standing import Judgement, Verdict
 from fabric.errors import RefusedError
-from fabric.net.resolve import resolve
-from fabric.runtime.admission import Control, receive_hello, refusal_of, send_hello
+from fabric.runtime.admission import Control
 from fabric.runtime.closing import aclose, close, code_of_close
+from fabric.runtime.dialling import Dialling
 from fabric.runtime.events import EventBus
 from fabric.runtime.links import Link
-from fabric.runtime.metrics import Metrics
-from fabric.runtime.peer import UNREACHED, Peer, PeerState
-from fabric.runtime.refusals import RefusalLog
-from fabric.runtime.services import Services
+from fabric.runtime.peer import Peer, PeerState
+from fabric.runtime.refused_peers import RefusedPeers
 from fabric.runtime.supervise import keep_running
-from fabric.trio_quic import Connection, ConnectionClosed, Endpoint
+from fabric.trio_quic import Endpoint
 
 log = structlog.get_logger()
 
@@ -60,111 +57,151 @@ PLANE: Final = "peers"
 LOOK_AGAIN: Final = 5.0
 """Seconds until the roster is asked again for a way to a peer that had none."""
 
-
 MOST_LINKS: Final = 8
 """Links to one peer at a time. Two dials at once make two, and weather perhaps a third before the
 first is known to be dead; who makes more has a key but no manners, and loses the oldest."""
 
-STRANGERS_EVERY: Final = 1.0
-"""Seconds between two looks at the handshakes that came to nothing."""
+
+class Audience(Protocol):
+    """Whoever is told what peers say and that they come and go. Nothing in it waits."""
+
+    def connected(self, link: Link) -> None:
+        """*link* stands now, in place of another of the same peer or of none."""
+
+    def disconnected(self, member: Member, code: Code) -> None:
+        """No link to *member* stands any more."""
+
+    def heard(self, link: Link, frame: Frame) -> float:
+        """See :meth:`fabric.runtime.links.Owner.heard`."""
+
+    async def sync(self, link: Link) -> None:
+        """See :meth:`fabric.runtime.links.Owner.sync`."""
 
 
 @define(eq=False, kw_only=True)
 class Peers:
     """The peers plane. :meth:`run` keeps it; everything else only looks or hands over."""
 
-    me: Myself
-    roster: Roster
-    book: OfferBook
-    services: Services
+    we: Ourselves
     planes: Planes
-    metrics: Metrics
     events: EventBus
-    refusals: RefusalLog
+    refused: RefusedPeers
     rng: random.Random
     accept_channels: Callable[[Link], Awaitable[None]]
     """Takes the channels that a peer opens, until the link's connection is closed."""
-    by_id: dict[NodeId, Peer] = field(init=False)
-    standings: Standings = field(init=False)
-    _greeted: dict[Connection, bytes] = field(init=False, factory=dict)
-    """Nonces of the challenges whose connections are not through TLS yet. Bounded by what the
-    endpoint lets strangers have, each for five seconds."""
+    audience: Audience = field(init=False)
+    by_id: dict[NodeId, Peer] = field(init=False, factory=dict)
+    dialling: Dialling = field(init=False)
+    _nursery: trio.Nursery | None = field(init=False, default=None)
+    _endpoint: Endpoint | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self.standings = Standings(self.me.node_id)
-        self.by_id = {
-            member.node_id: Peer(member, Redial(self.rng)) for member in self.roster.members()
-        }
+        self.dialling = Dialling(self.we, self.enter)
 
-    def challenge(self, connection: Connection) -> tuple[int, bytes]:
-        """Return what the endpoint sends with an accepted connection's first flight."""
-        nonce = self._greeted[connection] = os.urandom(NONCE_BYTES)
-        return CHALLENGE_KIND, encode(Challenge(nonce=nonce))
+    @property
+    def me(self) -> Myself:
+        return self.we.me
 
     async def run(self, endpoint: Endpoint) -> NoReturn:
-        """Keep every peer until cancelled: one task each, and one that meets strangers."""
+        """Keep every peer until cancelled, one task each."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._accept, endpoint)
-            nursery.start_soon(self._hear_of_strangers)
-            for peer in self.by_id.values():
-                name, backoff = f"peer {peer.member.name}", Backoff(self.rng, floor=0.2, ceiling=5)
-                body = partial(self._keep_peer, peer, endpoint)
-                nursery.start_soon(keep_running, name, body, backoff)
-        raise AssertionError("keep_running returned")
+            self._nursery, self._endpoint = nursery, endpoint
+            try:
+                for peer in self.by_id.values():
+                    self._start(peer)
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+        raise AssertionError("sleep_forever returned")
+
+    def _start(self, peer: Peer) -> None:
+        """Run *peer*'s task, in the nursery if it is there already, else once it is."""
+        if self._nursery is None or self._endpoint is None:
+            return
+        name, backoff = f"peer {peer.member.name}", Backoff(self.rng, floor=0.2, ceiling=5)
+        body = partial(self._keep_peer, peer, self._endpoint)
+        self._nursery.start_soon(self._keep_running, peer, name, body, backoff)
+
+    async def _keep_running(
+        self, peer: Peer, name: str, body: Callable[[], Awaitable[None]], backoff: Backoff
+    ) -> None:
+        with peer.scope:
+            await keep_running(name, body, backoff)
+
+    # -- who is a peer --
+    def follow(self, wanted: Collection[NodeId]) -> None:
+        """Dial exactly *wanted* from now on, and let go of who is no member any more.
+
+        To be called whenever what is wanted or what the roster says has changed.
+        """
+        members = {member.node_id: member for member in self.we.roster.members()}
+        for node_id, peer in list(self.by_id.items()):
+            if (member := members.get(node_id)) is None:
+                self._drop(peer, self.we.roster.why_not(peer.member.key))
+                continue
+            peer.member = member
+            for link in peer.links.values():
+                link.member = member
+            peer.want(node_id in wanted)
+        for node_id in sorted(wanted & members.keys() - self.by_id.keys()):
+            self._peer_for(members[node_id]).want(True)
+        self._forget_strays()
+
+    def _forget_strays(self) -> None:
+        """Let go of peers that are neither wanted nor connected: their tasks cost memory."""
+        for node_id, peer in list(self.by_id.items()):
+            if not (peer.is_wanted or peer.links):
+                peer.scope.cancel()
+                del self.by_id[node_id]
+
+    def _peer_for(self, member: Member) -> Peer:
+        peer = self.by_id.get(member.node_id)
+        if peer is None:
+            peer = self.by_id[member.node_id] = Peer(member, Redial(self.rng))
+            self._start(peer)
+        return peer
+
+    def _drop(self, peer: Peer, code: Code) -> None:
+        """End every link to *peer*, which is a peer no more for the reason *code*."""
+        log.warning("peer.dropped", peer=peer.member.name, code=code)
+        self.events.publish("peer.dropped", peer=peer.member.name, code=code)
+        for link in peer.open_links():
+            close(link.connection, code)
+        peer.want(False)
+        if not peer.links:
+            peer.scope.cancel()
+            del self.by_id[peer.member.node_id]
+
+    def bar(self, node_id: NodeId, code: Code) -> None:
+        """Close every link to that peer for *code*. Who may return, and when, the roster says."""
+        if (peer := self.by_id.get(node_id)) is not None:
+            for link in peer.open_links():
+                close(link.connection, code)
 
     # -- for links --
-    def heard(self, link: Link, frame: Offers | Draining | Bye) -> None:
+    def heard(self, link: Link, frame: Frame) -> float:
         """Take what a peer said on its control stream."""
         name = link.member.name
         match frame:
-            case Offers(names=names):
-                self.book.hear(name, frame)
-                self.events.publish("offers.changed", peer=name, offers=names)
             case Draining(until=until):
                 log.info("peer.draining", peer=name, until_s=until / 1000)
                 self.events.publish("peer.draining", peer=name)
-            case Bye(code=code) if code == Code.DUPLICATE:
-                self._retire(self._peer(link), link, Code.DUPLICATE)
+            case Bye(code=code):
+                if code == Code.DUPLICATE:
+                    self._retire(self._peer(link), link, Code.DUPLICATE)
+            case _:
+                return self.audience.heard(link, frame)
+        return 0
+
+    async def sync(self, link: Link) -> None:
+        await self.audience.sync(link)
 
     def progressed(self) -> None:
-        """Raise the plane's watermark: a link was probed."""
+        """Raise the plane's watermark: a link was looked at."""
         self.planes.progressed(PLANE, trio.current_time())
 
     def _peer(self, link: Link) -> Peer:
         return self.by_id[link.member.node_id]
-
-    # -- the acceptor --
-    async def _accept(self, endpoint: Endpoint) -> NoReturn:
-        async with trio.open_nursery() as nursery:
-            while True:
-                connection = await endpoint.accept()
-                self.progressed()
-                # Taken here: once it is closed _hear_of_strangers would find it, and tell of it.
-                nursery.start_soon(self._meet, connection, self._greeted.pop(connection))
-
-    async def _meet(self, connection: Connection, nonce: bytes) -> None:
-        acceptor = Acceptor(
-            me=self.me,
-            roster=self.roster,
-            standings=self.standings,
-            nonce=nonce,
-        )
-        try:
-            await receive_hello(connection, acceptor, self._enter)
-        except RefusedError as refused:
-            address = connection.remote_address
-            self._tell_refused(refused, address, side="acceptor", peer=acceptor.claimant)
-
-    async def _hear_of_strangers(self) -> NoReturn:
-        """Tell of those who left within the handshake: most of all that they expected another key
-        here, which their side alone would know otherwise."""
-        while True:
-            await trio.sleep(STRANGERS_EVERY)
-            for connection in [each for each in self._greeted if each.closed is not None]:
-                del self._greeted[connection]
-                assert connection.closed is not None
-                refused = refusal_of(connection.closed)
-                self._tell_refused(refused, connection.remote_address, side="acceptor", peer="")
 
     # -- one peer --
     async def _keep_peer(self, peer: Peer, endpoint: Endpoint) -> None:
@@ -181,18 +218,19 @@ class Peers:
 
     async def _dial_when_vacant(self, peer: Peer, endpoint: Endpoint) -> NoReturn:
         while True:
-            await peer.wait_vacant()
-            ways = self.roster.ways_to(peer.member)
+            await peer.wait_to_be_dialled()
+            ways = self.we.roster.ways_to(peer.member)
             if not ways:
                 peer.settled.set()
-                await trio.sleep(LOOK_AGAIN)
+                await peer.wait_before_next(LOOK_AGAIN)
                 continue
             for way in ways:
                 if peer.link is None:
                     await self._dial(peer, way, endpoint)
             if peer.link is None:
                 refused = peer.state is PeerState.REFUSED
-                await trio.sleep(peer.redial.next_delay(trio.current_time(), refused=refused))
+                delay = peer.redial.next_delay(trio.current_time(), refused=refused)
+                await peer.wait_before_next(delay)
 
     async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
         """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
@@ -200,39 +238,15 @@ class Peers:
             peer.turn(PeerState.DIALLING, peer.reason)
         timeout = peer.redial.attempt_timeout(trio.current_time())
         try:
-            address = await resolve(way.address, v6=":" in endpoint.address[0], timeout=timeout)
-            connection = await endpoint.connect(address, pin=way.pin, timeout=timeout)
-        except ConnectionClosed as closed:
-            self._missed(peer, way, refusal_of(closed))
-            return
-        except OSError as error:
-            self._missed(peer, way, RefusedError(Code.HANDSHAKE_TIMEOUT, str(error)))
-            return
-        try:
-            await self._introduce(connection, way)
+            await self.dialling.dial(way, endpoint, timeout)
         except RefusedError as refused:
-            self._missed(peer, way, refused)
-
-    async def _introduce(self, connection: Connection, way: DialIntent) -> None:
-        assert connection.peer_key is not None
-        dialler = Dialler(
-            me=self.me,
-            roster=self.roster,
-            standings=self.standings,
-            intent=way,
-            acceptor_key=connection.peer_key,
-            nonce=os.urandom(NONCE_BYTES),
-        )
-        try:
-            await send_hello(connection, dialler, self._enter)
-        except trio.Cancelled:
-            close(connection, Code.SHUTTING_DOWN)
-            raise
+            peer.missed(refused)
+            self.refused.tell(refused, way.address, side="dialler", peer=peer.member.name)
 
     # -- links come and go --
-    def _enter(self, admit: Admit, control: Control) -> None:
+    def enter(self, admit: Admit, control: Control) -> None:
         """Register an admitted connection. Nothing waits in here: see :mod:`.admission`."""
-        peer, judgement = self.by_id[admit.member.node_id], admit.judgement
+        peer, judgement = self._peer_for(admit.member), admit.judgement
         link = Link(admit.member, admit.claim, control, owner=self, is_spare=not judgement.stands)
         self._make_way(peer, judgement)
         peer.links[admit.claim] = link
@@ -266,21 +280,23 @@ class Peers:
             replaces=admit.judgement.verdict is Verdict.REPLACE,
         )
         self.events.publish("peer.connected", peer=peer.member.name)
+        self.audience.connected(link)
 
     def _retire(self, peer: Peer, link: Link, code: Code) -> bool:
         """Let *link* stand no more; a spare one may take its place. Return whether it stood."""
-        promoted = self.standings.ended(link.claim)
+        promoted = self.we.standings.ended(link.claim)
         if peer.link is not link:
             return False
         if promoted is not None:
             peer.links[promoted].stand()
             peer.stand(peer.links[promoted])
+            self.audience.connected(peer.links[promoted])
             return True
-        self.book.forget(peer.member.name)
         peer.redial.lost(trio.current_time())
         peer.turn(PeerState.WAITING, code)
         peer.stand(None)
         self.events.publish("peer.disconnected", peer=peer.member.name, code=code)
+        self.audience.disconnected(peer.member, code)
         return True
 
     def _left(self, peer: Peer, link: Link) -> None:
@@ -297,33 +313,6 @@ class Peers:
             sent_bytes=link.connection.bytes_sent,
             received_bytes=link.connection.bytes_received,
         )
-
-    # -- refusals --
-    def _missed(self, peer: Peer, way: DialIntent, refused: RefusedError) -> None:
-        peer.missed(refused)
-        self._tell_refused(refused, way.address, side="dialler", peer=peer.member.name)
-
-    def _tell_refused(
-        self, refused: RefusedError, address: Address, *, side: str, peer: str
-    ) -> None:
-        """Count, log and publish an attempt that came to nothing, on the side that it is on."""
-        code = refused.code
-        if code is Code.DUPLICATE:
-            return  # the other of two dials was kept: that is success
-        # Not being there is no refusal, and is told under another name.
-        event = "peer.missed" if code in UNREACHED else "peer.refused"
-        self.metrics.hellos_refused.add(code, side)
-        self.refusals.refused(
-            event,
-            code,
-            trio.current_time(),
-            peer=peer,
-            address=str(HostPort(*address)),
-            side=side,
-            by="peer" if refused.hop else "here",
-            detail=refused.detail,
-        )
-        self.events.publish(event, peer=peer, code=code, side=side)
 
     # -- the end --
     async def tell_all(self, frame: Frame) -> None:
