@@ -30,7 +30,7 @@ carries a sequence can never pass for what carries a generation.
 A *tombstone* is a record with ``revoked``: it says that its subject is no more, keeps the other
 fields as they were, and outlives everything that it ends.
 
-Kinds of later releases are :class:`Opaque`: kept and passed on, never interpreted.
+Records of later releases that this one cannot interpret are :class:`Opaque`: kept and passed on.
 """
 
 from __future__ import annotations
@@ -162,13 +162,16 @@ class Record:
     """What every record has, whatever it says. Times are unix seconds."""
 
     KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+    """The highest ``v`` that this release interprets."""
     AUTHOR: ClassVar[str]
     """A :class:`Role`, or :data:`NODE`."""
     LIFE: ClassVar[int] = 90 * DAY
     """Seconds from ``issued_at`` to ``expires_at`` that authors choose unless they are told."""
 
     v: int = field(validator=number(least=1, most=2**31), default=1)
-    """Version of this kind's meaning. Fields may be added without raising it."""
+    """Version of this kind's meaning. Fields may be added without raising it; values that an
+    older release would refuse may not."""
     fabric: bytes = field(validator=octets(16))
     """The fabric's id: what was signed for one fabric says nothing in another."""
     subject: str = field(validator=_ID)
@@ -467,12 +470,16 @@ class SightingsRecord(OwnWord):
 # -- not understood here --
 @frozen(kw_only=True)
 class Opaque(Record):
-    """A record of a kind that this release does not know: kept, passed on, never used."""
+    """A record of a later release, maybe of a known kind: kept, passed on, never used."""
 
     kind: str = field(validator=_NAME)
-    ordered: Order
-    own_word: bool
+    ordered: Order = field(validator=sequence(number(most=2**53 - 1), least=2, most=2))
+    own_word: bool = field(validator=truth)
     """Whether it carries a sequence, and so is a node's word about itself."""
+
+    def check(self) -> None:
+        if "/" in self.kind:
+            raise ValueError("a kind has no slash in it")
 
     @property
     def key(self) -> Key:
