@@ -17,11 +17,13 @@ kind                  subject             author                 order
 ``endpoint``          node id             that node              (0, sequence)
 ``offers``            node id             that node              (0, sequence)
 ``sightings``         node id             that node, which saw   (0, sequence)
-``update_report``     node id             that node              (0, sequence)
 ``update_intent``     component           intent                 (epoch, generation)
 ``update_head``       component           orchestrator, recovery  (epoch, generation)
 ``lease``             lease id            orchestrator           (epoch, generation)
+``update_report``     node id             that node              (0, sequence)
 ====================  ==================  =====================  =================================
+
+The last four are defined in :mod:`.update_records`; :mod:`.kinds` lists them all.
 
 A *generation* is drawn by the control plane and counts one record's changes. A *sequence* is drawn
 by a node for the records that it signs about itself. The two are different types on purpose: what
@@ -38,7 +40,6 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, NewType, TypeAlias
 
 from attrs import field, frozen
@@ -192,6 +193,11 @@ class Record:
     @property
     def key(self) -> Key:
         return Key(self.KIND, self.subject)
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Roles of which one has to have signed this, or :data:`NODE`."""
+        return (self.AUTHOR,)
 
     @property
     def order(self) -> Order:
@@ -476,6 +482,8 @@ class Opaque(Record):
     ordered: Order = field(validator=sequence(number(most=2**53 - 1), least=2, most=2))
     own_word: bool = field(validator=truth)
     """Whether it carries a sequence, and so is a node's word about itself."""
+    author: str = field(validator=_LABEL, default="")
+    """That of the kind, where the kind is known."""
 
     def check(self) -> None:
         if "/" in self.kind:
@@ -486,23 +494,9 @@ class Opaque(Record):
         return Key(self.kind, self.subject)
 
     @property
+    def authors(self) -> tuple[str, ...]:
+        return (self.author or (NODE if self.own_word else Role.DIRECTORY),)
+
+    @property
     def order(self) -> Order:
         return self.ordered
-
-
-KINDS: Final[Mapping[str, type[Record]]] = MappingProxyType(
-    {
-        kind.KIND: kind
-        for kind in (
-            TrustRoot,
-            NodeRecord,
-            ServiceRecord,
-            ControlEndpoints,
-            Policy,
-            EndpointRecord,
-            OffersRecord,
-            SightingsRecord,
-        )
-    }
-)
-"""Every kind that this release understands."""

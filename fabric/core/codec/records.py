@@ -43,8 +43,8 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from fabric.codes import Code
+from fabric.core.kinds import KINDS
 from fabric.core.records import (
-    KINDS,
     MOST_BYTES,
     MOST_OWN_BYTES,
     NODE,
@@ -306,6 +306,7 @@ def _opaque(plain: dict[str, Any], form: _Form | None) -> Opaque:
         crit=_texts(plain.get("crit", []), tuple[str, ...]),
         ordered=(0, *numbers)[-2:],
         own_word=order == ("sequence",),
+        author="" if form is None else str(form.kind.AUTHOR),
     )
 
 
