@@ -166,8 +166,8 @@ def _octets(value: Any, _kind: object = bytes) -> bytes:  # noqa: ANN401 -- JSON
     raise ValueError("bytes are not lower-case hex")
 
 
-for _scalar in (int, str, bool):
-    _converter.register_structure_hook(_scalar, _as_it_is)
+# By a predicate: a hook for ``str`` itself would be taken for each enum of text as well.
+_converter.register_structure_hook_func({int, str, bool}.__contains__, _as_it_is)
 _converter.register_structure_hook(bytes, _octets)
 _converter.register_unstructure_hook(bytes, bytes.hex)
 
