@@ -11,6 +11,7 @@ A test that needs records makes one :class:`AFabric` and names only what it is a
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -103,6 +104,12 @@ def signed(record: Record | bytes, *keys: SigningKey) -> Envelope:
 
 def _signing(key: SigningKey) -> Callable[[bytes], bytes]:
     return lambda message: key.sign(message).signature
+
+
+def payload_with(record: Record, **fields: Any) -> bytes:  # noqa: ANN401 -- any JSON
+    """Return *record* canonically written with *fields* over its own, as a later release might."""
+    plain = json.loads(encode_record(record)) | fields
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
 class AFabric:
@@ -255,6 +262,50 @@ def an_artifact() -> Artifact:
     return Artifact(
         platform="linux-x86_64", size=3 << 19, sha256=b"s" * 32, chunks=(b"1" * 32, b"2" * 32)
     )
+
+
+def some_bare_records(fabric: AFabric | None = None) -> tuple[Record, ...]:
+    """Return one record of every kind, with every field that has a default left at it."""
+    fabric = fabric or AFabric()
+    return (
+        fabric.root(),
+        fabric.node("home-1"),
+        fabric.service("demo", offer_by=(), open_to=()),
+        fabric.control_endpoints(),
+        fabric.policy(),
+        fabric.endpoint("home-1"),
+        fabric.offers("home-1"),
+        fabric.sightings("home-1"),
+        fabric.intent("home-1"),
+        fabric.head(),
+        fabric.lease("home-1"),
+        fabric.report("home-1"),
+    )
+
+
+def later_payloads(fabric: AFabric | None = None) -> dict[str, bytes]:
+    """Return what later releases might write, by what is new about it."""
+    fabric = fabric or AFabric()
+    node, offers = fabric.node("home-1"), fabric.offers("home-1", "demo")
+    new = {"power": {"battery_minutes": 40, "phases": [1, 3]}}
+    return {
+        "a field": payload_with(node, **new),
+        "a field inside a field": payload_with(
+            fabric.endpoint("home-1", "192.0.2.7:4433"),
+            candidates=[{"address": "192.0.2.7:4433", "cost": 3, "kind": "public"}],
+        ),
+        "a critical field": payload_with(node, **new, crit=["power"]),
+        "a tombstone with a critical field": payload_with(
+            node, **new, crit=["power"], generation=2, revoked=True
+        ),
+        "a higher v": payload_with(node, v=2, area=["home", "cellar"]),
+        "a higher v of a node's own word": payload_with(offers, v=2, services={"demo": 1}),
+        "a kind of the directory": payload_with(fabric.policy(), kind="weather", sky="clear"),
+        "a kind of a node": payload_with(offers, kind="mood", services=None),
+        "a kind with a version": payload_with(
+            fabric.root(), kind="charter", keys=[], roles=[], version=12
+        ),
+    }
 
 
 def some_records(fabric: AFabric | None = None) -> tuple[Record, ...]:

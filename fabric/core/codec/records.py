@@ -166,8 +166,15 @@ def _octets(value: Any, _kind: object = bytes) -> bytes:  # noqa: ANN401 -- JSON
     raise ValueError("bytes are not lower-case hex")
 
 
-# By a predicate: a hook for ``str`` itself would be taken for each enum of text as well.
-_converter.register_structure_hook_func({int, str, bool}.__contains__, _as_it_is)
+def _value(value: Any, kind: type[enum.StrEnum]) -> enum.StrEnum:  # noqa: ANN401 -- JSON
+    if type(value) is not str:
+        raise ValueError(f"a {kind.__name__} is not text")
+    return kind(value)
+
+
+for _scalar in (int, str, bool):
+    _converter.register_structure_hook(_scalar, _as_it_is)
+_converter.register_structure_hook(enum.StrEnum, _value)
 _converter.register_structure_hook(bytes, _octets)
 _converter.register_unstructure_hook(bytes, bytes.hex)
 
@@ -178,10 +185,6 @@ def _is_tuple(kind: Any) -> bool:  # noqa: ANN401 -- a type, or a form of typing
 
 def _is_mapping(kind: Any) -> bool:  # noqa: ANN401 -- a type, or a form of typing
     return getattr(kind, "__origin__", None) is Mapping
-
-
-def _is_enum(kind: Any) -> bool:  # noqa: ANN401 -- a type, or a form of typing
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
 @_converter.register_structure_hook_factory(_is_tuple)
@@ -206,18 +209,6 @@ def _object_of(kind: Any) -> Callable[[Any, Any], dict[str, Any]]:  # noqa: ANN4
         if type(value) is not dict:
             raise ValueError("not an object")
         return {name: read(each, item) for name, each in value.items()}
-
-    return structure
-
-
-@_converter.register_structure_hook_factory(_is_enum)
-def _value_of(kind: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401 -- cattrs
-    by_value = {each.value: each for each in kind}
-
-    def structure(value: Any, _kind: object) -> Any:  # noqa: ANN401 -- JSON
-        if type(value) is not str or value not in by_value:
-            raise ValueError(f"not one of {', '.join(by_value)}")
-        return by_value[value]
 
     return structure
 
