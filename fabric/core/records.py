@@ -204,6 +204,12 @@ class Record:
         raise NotImplementedError  # every kind is one of the two below, or Opaque
 
 
+def about_the_fabric(record: Record) -> None:
+    """Raise :exc:`ValueError` unless *record* is about the fabric as a whole."""
+    if record.subject != FABRIC:
+        raise ValueError(f"the subject of a {record.KIND} record is {FABRIC!r}")
+
+
 @frozen(kw_only=True)
 class Authored(Record):
     """Signed by keys that the trust root names."""
@@ -285,8 +291,7 @@ class TrustRoot(Record):
         return 0, self.version
 
     def check(self) -> None:
-        if self.subject != FABRIC:
-            raise ValueError(f"the subject of a trust root is {FABRIC!r}")
+        about_the_fabric(self)
         for key_id, key in self.keys.items():
             if key_id != node_id_of(key.key):
                 raise ValueError(f"{key_id} is not the id of its key")
@@ -368,6 +373,9 @@ class ControlEndpoints(Authored):
     )
     retired: tuple[str, ...] = field(validator=ascending(text(most=256), most=64), default=())
 
+    def check(self) -> None:
+        about_the_fabric(self)
+
 
 @frozen(kw_only=True)
 class Targets:
@@ -398,6 +406,9 @@ class Policy(Authored):
         validator=mapping(_NAME, instance(Targets), most=32), factory=dict
     )
     """By role; ``critical`` and ``default`` stand for nodes so marked and for all others."""
+
+    def check(self) -> None:
+        about_the_fabric(self)
 
 
 # -- said by a node about itself --
