@@ -252,10 +252,12 @@ class _Form:
 
     def understands(self, plain: dict[str, Any]) -> bool:
         """Return whether a record of this kind may be interpreted here."""
-        version, crit = plain["v"], plain.get("crit", ())
+        version, crit = plain["v"], plain.get("crit")
         if type(version) is int and version > self.kind.VERSION:
             return False
-        return type(crit) is not list or self.names.issuperset(crit)
+        if type(crit) is not list:
+            return True  # absent; or refused when it is read, as is what is no text in it
+        return all(type(name) is not str or name in self.names for name in crit)
 
 
 def _form(kind: type[Record]) -> _Form:
