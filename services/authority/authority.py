@@ -29,7 +29,7 @@ from services.authority.drafts import (
     require_name,
     service_draft,
 )
-from services.authority.folder import Folder, Held
+from services.authority.folder import Folder, Held, write_envelope
 from services.authority.keys import Draw, KeyRing, active, needed, read_key, shorts, write_key
 from services.authority.ledger import Ledger, fits, signed
 from services.authority.refusals import AuthorityError
@@ -74,8 +74,8 @@ class Authority:
             thresholds = {role: quorum.threshold for role, quorum in quorums.items()}
             root = rotation.first_root(draw(FABRIC_ID_BYTES), publics, thresholds, now=now)
             envelope = signed(root, needed(root, Role.ROOT, ring))
-            folder.write(folder.root_version(1), envelope)
-            folder.write(folder.root_file, envelope)
+            write_envelope(folder.root_version(1), envelope)
+            write_envelope(folder.root_file, envelope)
             folder.write_marker(name or path.absolute().name, root.fabric)
         return cls.open(path)
 

@@ -106,69 +106,39 @@ class Folder:
                 "Name it by --dir or $FABRIC_DIR; `fabricctl init DIR` makes one.",
             ) from None
         except (tomllib.TOMLDecodeError, KeyError, UnicodeDecodeError) as error:
-            raise self._spoilt(self.marker, str(error)) from error
+            raise _spoilt(self.marker, str(error)) from error
         if layout != LAYOUT:
-            raise self._spoilt(self.marker, f"layout {layout} is of another release")
+            raise _spoilt(self.marker, f"layout {layout} is of another release")
         return name
 
     def roots(self) -> list[tuple[Envelope, TrustRoot]]:
         """Every version of the trust root, the oldest first."""
         found = []
         for path in sorted((self.path / "roots").glob("[0-9]*[0-9].json")):
-            envelope = self.read(path)
-            root = self.decoded(path, envelope, TrustRoot)
+            envelope, root = self._load(path, TrustRoot)
             if path != self.root_version(root.version):
-                raise self._spoilt(path, f"it holds version {root.version}")
+                raise _spoilt(path, f"it holds version {root.version}")
             found.append((envelope, root))
         if not found:
-            raise self._spoilt(self.path / "roots", "there is no trust root in it")
+            raise _spoilt(self.path / "roots", "there is no trust root in it")
         return found
 
     def records(self) -> Iterator[Held]:
         """The newest record of every key, by kind and subject."""
         for path in sorted((self.path / "records").glob("*/*.json")):
-            envelope = self.read(path)
-            record = self.decoded(path, envelope, Authored)
+            envelope, record = self._load(path, Authored)
             if path != self.record(record.key):
-                raise self._spoilt(path, f"it holds {record.key}")
+                raise _spoilt(path, f"it holds {record.key}")
             yield Held(record, envelope)
 
-    def read(self, path: Path) -> Envelope:
-        """The envelope in the file *path*."""
+    def _load(self, path: Path, kind: type[R]) -> tuple[Envelope, R]:
         try:
-            return envelope_from_json(path.read_text())
-        except FileNotFoundError:
-            raise AuthorityError(
-                "no_such_file", f"There is no file {path}.", "Mend the path."
-            ) from None
-        except (RecordError, UnicodeDecodeError) as error:
-            raise self._spoilt(path, str(error)) from error
-
-    def decoded(self, path: Path, envelope: Envelope, kind: type[R]) -> R:
-        """The record in *envelope*, which was read from *path* and has to be a *kind*."""
-        try:
-            record = decode_record(envelope.payload)
-        except RecordError as error:
-            raise self._spoilt(path, str(error)) from error
-        if not isinstance(record, kind):
-            raise self._spoilt(path, f"{record.key} does not belong there")
-        return record
-
-    @staticmethod
-    def _spoilt(path: Path, why: str) -> AuthorityError:
-        return AuthorityError(
-            "unusable_folder",
-            f"{path} cannot be used: {why}.",
-            "Restore it from a backup; then raise the epoch, for numbers may be lost "
-            "(`fabricctl root rotate --epoch N`).",
-        )
+            envelope = read_envelope(path)
+            return envelope, decoded(envelope, kind, where=path)
+        except AuthorityError as error:
+            raise _spoilt(path, error.message) from error
 
     # -- writing --
-    def write(self, path: Path, envelope: Envelope) -> None:
-        """Keep *envelope* at *path*, in place of what stood there."""
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        durable.replace_file(path, envelope_to_json(envelope).encode(), mode=PUBLIC)
-
     def write_marker(self, name: str, fabric_id: bytes) -> None:
         told = {"layout": LAYOUT, "name": name, "fabric_id": fabric_id.hex()}
         durable.create_file(self.marker, tomli_w.dumps(told).encode())
@@ -232,3 +202,51 @@ class Folder:
             if whole:
                 self.path.rmdir()
             raise
+
+
+def read_envelope(path: Path) -> Envelope:
+    """The envelope in the file *path*. Raises :exc:`AuthorityError`."""
+    try:
+        return envelope_from_json(path.read_text())
+    except FileNotFoundError:
+        raise AuthorityError(
+            "no_such_file", f"There is no file {path}.", "Mend the path."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise AuthorityError.of(Code.RECORD_MALFORMED, f"{path} is no text.") from error
+    except RecordError as error:
+        raise _no_record(path, error) from error
+
+
+def write_envelope(path: Path, envelope: Envelope) -> None:
+    """Keep *envelope* in the file *path*, whole, in place of what stood there."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    durable.replace_file(path, envelope_to_json(envelope).encode(), mode=PUBLIC)
+
+
+def decoded(envelope: Envelope, kind: type[R], *, where: Path) -> R:
+    """The record in *envelope*, which has to be a *kind*. Raises :exc:`AuthorityError`."""
+    try:
+        record = decode_record(envelope.payload)
+    except RecordError as error:
+        raise _no_record(where, error) from error
+    if not isinstance(record, kind):
+        raise AuthorityError.of(
+            Code.RECORD_MALFORMED,
+            f"{where} holds {record.key}, which does not belong there.",
+            "Name another file.",
+        )
+    return record
+
+
+def _no_record(path: Path, error: RecordError) -> AuthorityError:
+    return AuthorityError.of(error.code, f"{path}: {error.detail or error.code.sentence}")
+
+
+def _spoilt(path: Path, why: str) -> AuthorityError:
+    return AuthorityError(
+        "unusable_folder",
+        f"{path} cannot be used: {why}",
+        "Restore it from a backup; then raise the epoch, for numbers may be lost "
+        "(`fabricctl root rotate --epoch N`).",
+    )

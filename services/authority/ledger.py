@@ -17,7 +17,7 @@ from fabric.core.frames import MOST_HELLO_RECORD
 from fabric.core.records import Authored, NodeRecord, Record, Role, TrustRoot
 from fabric.net.tls import NodeKey
 from services.authority import rotation, signing
-from services.authority.folder import Folder, Held
+from services.authority.folder import Folder, Held, read_envelope, write_envelope
 from services.authority.keys import KeyRing, needed
 from services.authority.refusals import AuthorityError
 
@@ -101,8 +101,8 @@ class Ledger:
         """Have *root* in force from now on; return its file."""
         self.require_lock()
         path = self.folder.root_version(root.version)
-        self.folder.write(path, envelope)
-        self.folder.write(self.folder.root_file, envelope)
+        write_envelope(path, envelope)
+        write_envelope(self.folder.root_file, envelope)
         self.roots.append((envelope, root))
         return path
 
@@ -110,8 +110,8 @@ class Ledger:
         """Make ``root.json`` the newest root: a crash may have come between the two writes."""
         newest, _ = self.roots[-1]
         path = self.folder.root_file
-        if not path.exists() or self.folder.read(path) != newest:
-            self.folder.write(path, newest)
+        if not path.exists() or read_envelope(path) != newest:
+            write_envelope(path, newest)
 
     def _put(self, record: Authored, root: TrustRoot | None = None) -> Envelope:
         self.require_lock()
@@ -125,7 +125,7 @@ class Ledger:
                 f"The record of {record.name} is larger than a node can present.",
                 f"Give it fewer labels: {MOST_HELLO_RECORD} bytes in all.",
             )
-        self.folder.write(self.folder.record(record.key), envelope)
+        write_envelope(self.folder.record(record.key), envelope)
         self.held[record.key] = Held(record, envelope)
         return envelope
 

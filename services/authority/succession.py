@@ -16,14 +16,17 @@ a node without it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import evolve
 
 from fabric.codes import Code
 from fabric.core.envelope import Envelope
-from fabric.core.records import Role, TrustRoot
+from fabric.core.records import Role, TrustRoot, key_id_of
+from fabric.net.tls import NodeKey
 from services.authority import rotation
+from services.authority.folder import decoded, read_envelope, write_envelope
 from services.authority.keys import Draw, active, needed, shorts
 from services.authority.ledger import Ledger, fits, signed
 from services.authority.refusals import AuthorityError
@@ -44,14 +47,14 @@ def sign(ledger: Ledger, path: Path, *, now: int) -> Rotated:
     The file gets the signatures; with the last one that it takes, the root is taken.
     """
     ledger.require_lock()
-    envelope = ledger.folder.read(path)
-    proposed = ledger.folder.decoded(path, envelope, TrustRoot)
+    envelope = read_envelope(path)
+    proposed = decoded(envelope, TrustRoot, where=path)
     if envelope.digest in {each.digest for each, _ in ledger.roots}:
         return Rotated(proposed, ledger.folder.root_version(proposed.version))
     _require_next(ledger, path, proposed)
     own = ledger.folder.proposed(proposed.version)
     if own.exists():
-        known = ledger.folder.read(own)
+        known = read_envelope(own)
         if known.digest != envelope.digest:
             raise AuthorityError.of(
                 Code.ROOT_CONFLICT, f"{path} and {own} propose different roots."
@@ -61,8 +64,24 @@ def sign(ledger: Ledger, path: Path, *, now: int) -> Rotated:
         envelope = envelope.with_signature(key.public, key.sign)
     taken = _take(ledger, envelope, proposed, own, now)
     if path.resolve() != own.resolve():
-        ledger.folder.write(path, envelope)
+        write_envelope(path, envelope)
     return taken
+
+
+def countersign(path: Path, keys: Sequence[NodeKey]) -> tuple[Envelope, TrustRoot]:
+    """Sign the root proposed in the file *path* with *keys*, where no authority's folder is."""
+    envelope = read_envelope(path)
+    proposed = decoded(envelope, TrustRoot, where=path)
+    for key in keys:
+        if key_id_of(key.public) not in proposed.roles[Role.ROOT].keys:
+            raise AuthorityError.of(
+                Code.UNKNOWN_SIGNER,
+                f"{key.file} ({shorts([key_id_of(key.public)])}) is no root key of {path}.",
+                "`fabricctl root show FILE` lists the keys.",
+            )
+        envelope = envelope.with_signature(key.public, key.sign)
+    write_envelope(path, envelope)
+    return envelope, proposed
 
 
 def _take(
@@ -73,7 +92,7 @@ def _take(
     if stranded:
         needed(root, Role.DIRECTORY, ledger.keys)  # refuse before anything is written
     if lacking := rotation.missing(ledger.root, root, envelope):
-        ledger.folder.write(proposal, envelope)
+        write_envelope(proposal, envelope)
         return Rotated(root, proposal, lacking)
     before = ledger.root
     for held in stranded:

@@ -506,7 +506,7 @@ def test_a_field_of_a_later_release_is_not_signed_away(authority):
     (key,) = authority.keys.present(authority.root.roles[Role.DIRECTORY].keys)
     payload = authority.records()[0].payload
     newer = payload.replace(b'"kind":', b'"jurisdiction":"eu","kind":')
-    authority.folder.write(
+    folder.write_envelope(
         authority.file_of(Key("service", "web")), sign_payload(newer, key.public, key.sign)
     )
     authority.close()
