@@ -427,6 +427,7 @@ class Connection:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self.crowded.pop(stream, None)
+            self.credit.stream_finished(stream)
 
     def on_streams_available(self) -> None:
         self._slots.unpark_all()
