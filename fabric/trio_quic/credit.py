@@ -157,7 +157,7 @@ class Credit:
                 stream.on_grant(limit)
 
     def stream_finished(self, stream: Stream) -> None:
-        """Keep a stream under the guard that is over and not read to its end."""
+        """Keep a stream that is over and unread in sight of :meth:`relieve`, or newcomers pay."""
         if not stream.unread:
             return
         self._finished.append(stream)

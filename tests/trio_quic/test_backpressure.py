@@ -160,8 +160,10 @@ async def test_the_guard_resets_who_went_unread_longest(autojump_clock):
             pair.dialler.close()
 
 
-async def test_the_guard_counts_what_finished_streams_left_unread(autojump_clock):
-    """The sender stopped the other direction, so that the engine is done with them at once."""
+async def test_the_guard_resets_finished_streams_left_unread_rather_than_newcomers(
+    autojump_clock,
+):
+    """The sender stops the other direction, so that the engine is done with each at once."""
     settings = Settings(guard_bytes=4 * INITIAL_CREDIT)
     async with open_pair(network=Network(), settings=settings) as pair:
         for _ in range(100):
