@@ -129,6 +129,10 @@ class Authority:
         """The newest record of every key, tombstones too, by kind and subject."""
         return [held.envelope for _, held in sorted(self._ledger.held.items())]
 
+    def signed_keys(self) -> list[Key]:
+        """Every key at which anything was signed."""
+        return sorted(self._ledger.held)
+
     def held(self, key: Key) -> Held:
         """The newest record of *key*."""
         try:
@@ -164,10 +168,13 @@ class Authority:
         """Where the newest record of *key* stands."""
         return self.folder.record(key)
 
+    def root_files(self) -> list[Path]:
+        """Where every version of the trust root stands, the oldest first."""
+        return [self.folder.root_version(root.version) for _, root in self._ledger.roots]
+
     def files(self) -> list[Path]:
         """All that a node can be handed, in the order in which it can take it."""
-        roots = [self.folder.root_version(root.version) for _, root in self._ledger.roots]
-        return [*roots, *map(self.folder.record, sorted(self._ledger.held))]
+        return [*self.root_files(), *map(self.folder.record, sorted(self._ledger.held))]
 
     # -- what is said of nodes, services and the fabric --
     def draw_node_key(self, name: str, draw: Draw = os.urandom) -> NodeKey:
@@ -184,6 +191,13 @@ class Authority:
             number += 1
         return write_key(path, draw)
 
+    def check_node(self, name: str, about: About) -> None:
+        """Raise what :meth:`add_node` would, whatever the key of the new node *name*."""
+        any_key = next(iter(self.root.keys.values())).key
+        node_draft(self.fabric_id, name, any_key, about, now=0)
+        self._require_free_name(name, but="")
+        needed(self.root, Role.DIRECTORY, self.keys)
+
     def add_node(self, name: str, key: bytes, about: About, *, now: int) -> Envelope:
         """Say that the holder of the public key *key* is the node *name*.
 
@@ -191,13 +205,7 @@ class Authority:
         is new, nothing is signed.
         """
         draft = node_draft(self.fabric_id, name, key, about, now=now)
-        others = [each for each in self.nodes() if each.subject != draft.subject]
-        if any(each.name == name for each in others):
-            raise AuthorityError(
-                "name_taken",
-                f"{name} is the name of another node.",
-                f"Choose another; or `fabricctl node replace {name}`, if it has a new key.",
-            )
+        self._require_free_name(name, but=draft.subject)
         self._require_own_key(draft)
         return self._ledger.say(draft, now)
 
@@ -293,6 +301,14 @@ class Authority:
     def sign_root(self, path: Path, *, now: int) -> Rotated:
         """Sign the trust root proposed in the file *path*, and take it once that is enough."""
         return succession.sign(self._ledger, path, now=now)
+
+    def _require_free_name(self, name: str, *, but: str) -> None:
+        if any(each.name == name and each.subject != but for each in self.nodes()):
+            raise AuthorityError(
+                "name_taken",
+                f"{name} is the name of another node.",
+                f"Choose another; or `fabricctl node replace {name}`, if it has a new key.",
+            )
 
     def _require_own_key(self, draft: NodeRecord) -> None:
         held = self._ledger.held.get(draft.key)

@@ -49,6 +49,10 @@ def _once_each(some: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(some)))
 
 
+def _in_order(some: Iterable[str]) -> tuple[str, ...]:
+    return tuple(some)
+
+
 @frozen(kw_only=True)
 class About:
     """What is said of a node, besides its name and key; see :class:`NodeRecord`."""
@@ -79,8 +83,8 @@ class About:
 class Grant:
     """What is said of a service, besides its name; see :class:`ServiceRecord`."""
 
-    offer_by: tuple[str, ...] = field(default=(), converter=tuple)
-    open_to: tuple[str, ...] = field(default=(), converter=tuple)
+    offer_by: tuple[str, ...] = field(default=(), converter=_in_order)
+    open_to: tuple[str, ...] = field(default=(), converter=_in_order)
     edge_exposable: bool = False
     core: bool = False
     max_channels: int = 0
