@@ -155,7 +155,7 @@ class Folder:
             with self._undone(whole=made):
                 self.path.chmod(0o700)
                 for name in ("keys", "nodes", "records", "roots"):
-                    (self.path / name).mkdir(mode=0o700)
+                    durable.own_folder(self.path / name)
                 yield
         finally:
             os.close(lock)
@@ -220,7 +220,8 @@ def read_envelope(path: Path) -> Envelope:
 
 def write_envelope(path: Path, envelope: Envelope) -> None:
     """Keep *envelope* in the file *path*, whole, in place of what stood there."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if not path.parent.is_dir():
+        durable.own_folder(path.parent)
     durable.replace_file(path, envelope_to_json(envelope).encode(), mode=PUBLIC)
 
 

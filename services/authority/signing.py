@@ -43,6 +43,7 @@ def issue(draft: R, held: Authored | None, *, epoch: int, now: int) -> R:
         generation=generation,
         issued_at=now,
         expires_at=max(now + life, held.expires_at if held else 0),
+        revoked=False,
     )
 
 

@@ -406,6 +406,14 @@ def test_a_policy_changes_only_in_what_is_named(authority):
     assert dict(record.targets) == {"relay": Targets(direct=5), "default": Targets()}
 
 
+def test_a_policy_after_its_tombstone_begins_anew(authority):
+    held = record_of(authority.set_policy(Bounds(fanout=4), now=NOW))
+    authority.revoke(held.key, now=NOW)
+    record = record_of(authority.set_policy(Bounds(hops=6), now=NOW))
+    assert (record.fanout, record.hops, record.generation) == (5, 6, 3)
+    assert not record.revoked
+
+
 def test_a_policy_out_of_bounds_is_refused(authority):
     with pytest.raises(AuthorityError, match="fanout"):
         authority.set_policy(Bounds(fanout=17), now=NOW)
