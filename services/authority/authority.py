@@ -234,8 +234,8 @@ class Authority:
     def set_policy(self, bounds: Bounds, *, now: int) -> Envelope:
         """Change what *bounds* names in the fabric's policy, or make its first one."""
         held = self._ledger.held.get(Key(Policy.KIND, FABRIC))
-        standing = held and not held.record.revoked
-        policy = held.record if standing and isinstance(held.record, Policy) else None
+        before = held.record if held else None
+        policy = before if isinstance(before, Policy) and not before.revoked else None
         return self._ledger.say(policy_draft(self.fabric_id, bounds, policy, now=now), now)
 
     def revoke(self, key: Key, *, now: int) -> Envelope:
