@@ -503,6 +503,13 @@ def test_all_is_signed_again_when_asked_but_no_tombstone(authority):
     assert [record_of(each).subject for each in made] == ["two"]
 
 
+def test_a_tombstone_is_not_signed_again_however_old_it_is(authority):
+    authority.add_service("web", OPEN, now=NOW)
+    authority.revoke(Key("service", "web"), now=NOW)
+    assert authority.resign(now=NOW + 80 * DAY) == []
+    assert authority.resign(now=NOW + 400 * DAY) == []
+
+
 def test_what_has_expired_is_signed_again_too(authority):
     authority.add_service("web", OPEN, now=NOW)
     (made,) = authority.resign(now=NOW + 200 * DAY)

@@ -11,8 +11,9 @@ from fabric.core.codec import decode_record, envelope_from_json
 from fabric.core.records import DAY, Key, KeyState, Role, key_id_of
 from fabric.net.tls import NodeKey
 from services.authority import About, Authority, AuthorityError, Change, Grant, Quorum, ledger
-from services.authority.keys import active
+from services.authority.keys import active, read_key
 from services.authority.rotation import is_signed, missing
+from services.authority.succession import countersign
 
 NOW = 1_800_000_000
 OPEN = Grant(offer_by=("any",), open_to=("any",))
@@ -318,6 +319,35 @@ def test_a_rekey_with_the_root_keys_elsewhere_signs_again_only_once_it_is_taken(
         authority.sign_root(travels, now=NOW)
         assert late not in authority.records()
         assert all(is_signed(one, authority.root, Role.DIRECTORY) for one in authority.records())
+
+
+def test_signatures_made_on_two_copies_are_put_together(tmp_path):
+    here, copies = tmp_path / "here", []
+    with make(here, root="3/3") as authority:
+        pass
+    for number in (2, 3):
+        away = tmp_path / f"root-{number}.key"
+        (here / "keys" / away.name).rename(away)
+        copies.append((tmp_path / f"copy-{number}.json", read_key(away)))
+    with Authority.open(here) as authority:
+        proposal = authority.rotate_root(Change(), now=NOW).file
+        for copy, key in copies:
+            shutil.copy(proposal, copy)
+            countersign(copy, [key])
+        (first, _), (second, _) = copies
+        assert [one.count for one in authority.sign_root(first, now=NOW).missing] == [1, 1]
+        assert authority.sign_root(second, now=NOW).missing == ()
+        assert authority.root.version == 2
+
+
+def test_a_root_that_would_leave_records_unsigned_here_is_not_even_proposed(apart):
+    here, _ = apart
+    with Authority.open(here) as authority:
+        foreign, old = a_key(77).public, only(authority, Role.DIRECTORY)
+        change = Change(add=((Role.DIRECTORY, foreign),), retire=(old,))
+        with pytest.raises(AuthorityError, match="0 of the 1 directory keys"):
+            authority.rotate_root(change, now=NOW)
+        assert not authority.folder.proposed(2).exists()
 
 
 def test_a_second_proposal_of_one_version_is_refused(apart):
