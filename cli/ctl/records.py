@@ -11,13 +11,14 @@ import cyclopts
 from cyclopts import Parameter
 
 from cli.client import AdminClient, AdminRefusedError
-from cli.ctl.holding import Dir, date, here, lines, open_authority, refusals
+from cli.ctl.holding import Dir, date, here, lines, now, open_authority, refusals
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
 from cli.local.fabric import INSPECTED_NODE, existing_fabric
 from cli.output import show
 from fabric.core.envelope import Envelope
 from fabric.core.records import Key, Record
+from services.authority.checking import Checker, Finding
 from services.authority.folder import decoded, read_envelope
 from services.authority.keys import SHORT
 
@@ -42,6 +43,65 @@ def show_record(what: str, /, *, folder: Dir = None, json: bool = False) -> int:
     document = {"file": str(path), **_document(envelope, shown)}
     show(document, lines(*_told(envelope, shown)), json=json)
     return Exit.YES
+
+
+@record.command
+def verify(
+    files: Annotated[tuple[Path, ...], Parameter(name="FILE", negative="")] = (),
+    /,
+    *,
+    root: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    folder: Dir = None,
+    json: bool = False,
+) -> int:
+    """Check whether each FILE counts, in this order; without one, all that is in the folder.
+
+    Exits 1 if one does not. What a node says about itself is checked with that node's record,
+    which has to be in the folder, or named before it.
+
+    Parameters
+    ----------
+    root:
+        A trust root to go by; may be given several times, the oldest first. The first is believed.
+        Without it, those in the authority's folder.
+    folder:
+        The authority's folder; else $FABRIC_DIR, else the working folder.
+    """
+    checker, moment = Checker(), now()
+    by = [(path, checker.check(_read(path), now=moment)) for path in root or _all(folder)]
+    asked = [(path, checker.check(_read(path), now=moment)) for path in files]
+    broken = [one for one in by if one[1].code is not None and one[0] in root]
+    found = [*broken, *asked] if files else by
+    show(
+        {"records": [_finding_document(path, one) for path, one in found]},
+        lines(*(_finding_line(path, one) for path, one in found)),
+        json=json,
+    )
+    return Exit.NO if any(one.code is not None for _, one in found) else Exit.YES
+
+
+def _read(path: Path) -> Envelope:
+    with refusals():
+        return read_envelope(path)
+
+
+def _finding_document(path: Path, found: Finding) -> Json:
+    return {
+        "file": str(path),
+        "key": str(found.record.key) if found.record else None,
+        "good": found.code is None,
+        "code": found.code.label if found.code is not None else None,
+        "detail": found.detail,
+    }
+
+
+def _finding_line(path: Path, found: Finding) -> str:
+    if found.code is None:
+        revoked = ", a tombstone" if found.record and found.record.revoked else ""
+        return f"{here(path)}  good{revoked}"
+    detail = f" ({found.detail})" if found.detail else ""
+    told = f"{here(path)}  {found.code.label}: {found.code.sentence}{detail}"
+    return f"{told}\n  remedy: {found.code.remedy}"
 
 
 @record.command

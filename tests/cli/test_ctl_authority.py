@@ -534,6 +534,52 @@ def test_a_date_beyond_the_calendar_is_shown_as_its_number():
     assert date(2**53 - 1) == str(2**53 - 1)
 
 
+def test_record_verify_without_a_file_checks_all_that_is_in_the_folder(run, fab):
+    run("node", "add", "home-1", "--area", "home", "--key", KEY)
+    run("directory", "rekey")
+    run("revoke", "node", "home-1")
+    ran = run("record", "verify", "--json")
+    assert ran.code == 0
+    assert [one["key"].split("/")[0] for one in ran.json["records"]] == [
+        "trust_root",
+        "trust_root",
+        "node",
+    ]
+    assert "good, a tombstone" in run("record", "verify").out
+
+
+def test_record_verify_goes_by_the_roots_that_it_is_given(run, fab, tmp_path, monkeypatch):
+    run("service", "add", "web", "--open-to", "any")
+    run("directory", "rekey")
+    run("service", "add", "late", "--open-to", "any")
+    web, late = fab / "records/service/web.json", fab / "records/service/late.json"
+    first, second = fab / "roots/0001.json", fab / "roots/0002.json"
+    monkeypatch.chdir(tmp_path)
+    assert run("record", "verify", web, "--root", first).code == 0
+    ran = run("record", "verify", web, late, "--root", first)
+    assert ran.code == 1
+    assert "late.json  unknown_signer" in ran.out
+    assert "remedy" in ran.out
+    assert run("record", "verify", web, late, "--root", first, "--root", second).code == 0
+
+
+def test_every_file_that_a_rekey_publishes_counts_in_that_order(run, fab):
+    run("service", "add", "web", "--open-to", "any")
+    files = run("directory", "rekey", "--compromised", "--json").json["publish"]
+    assert run("record", "verify", *files, "--root", "roots/0001.json").code == 0
+
+
+def test_a_root_that_is_not_good_is_told_too(run, fab):
+    run("service", "add", "web", "--open-to", "any")
+    service = "records/service/web.json"
+    ran = run("record", "verify", "root.json", "--root", service, "--json")
+    assert ran.code == 1
+    assert [(one["key"], one["good"]) for one in ran.json["records"]] == [
+        ("service/web", False),
+        ("trust_root/fabric", True),
+    ]
+
+
 @pytest.fixture
 def published(run, open_fake_admin, tmp_path):
     """Return `await published(answers, *arguments)`: how publish ended, and what the node got."""
