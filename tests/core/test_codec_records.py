@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.codes import Code
+from fabric.core import records, update_records
 from fabric.core.codec import decode_record, encode_record
 from fabric.core.kinds import KINDS
 from fabric.core.records import (
@@ -36,6 +37,7 @@ FROZEN = json.loads((Path(__file__).parent.parent / "vectors" / "records.json").
 HOME = AFabric().node("home-1", labels={"tier": "gold"}, roles=("egress",))
 ENDPOINT = AFabric().endpoint("home-1", "192.0.2.7:4433", probe_key=b"x" * 32)
 OFFERS = AFabric().offers("home-1", "demo")
+POLICY = AFabric().policy()
 ROOT = AFabric().root()
 
 
@@ -197,12 +199,39 @@ def test_bytes_that_are_not_ascii_are_malformed_even_where_they_are_utf_8():
         pytest.param(ENDPOINT, {"candidates": [{"kind": [], "address": "a"}]}, id="enum-by-list"),
         pytest.param(ENDPOINT, {"probe_key": ""}, id="empty-for-maybe"),
         pytest.param(ENDPOINT, {"probe_key": 0}, id="number-for-maybe"),
+        pytest.param(POLICY, {"targets": {"default": []}}, id="list-for-all-defaults"),
+        pytest.param(POLICY, {"targets": {"default": ""}}, id="text-for-all-defaults"),
         pytest.param(ROOT, {"keys": []}, id="list-for-keys"),
         pytest.param(ROOT, {"roles": {"root": []}}, id="list-for-a-role"),
     ],
 )
 def test_anything_but_exact_types_and_sizes_is_malformed(record, fields):
     assert refused(payload_with(record, **fields)) is Code.RECORD_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("record", "fields", "name"),
+    [
+        (HOME, {"fabric": "AB" * 16}, "fabric"),
+        (HOME, {"roles": "ab"}, "roles"),
+        (HOME, {"labels": []}, "labels"),
+        (ENDPOINT, {"probe_key": "xy"}, "probe_key"),
+        (ENDPOINT, {"candidates": [[]]}, "candidates"),
+        (ENDPOINT, {"candidates": [{"kind": "HOST", "address": "a"}]}, "kind"),
+        (POLICY, {"targets": {"default": 7}}, "targets"),
+    ],
+)
+def test_the_field_at_fault_is_named(record, fields, name):
+    with pytest.raises(RecordError, match=f": {name} is not"):
+        decode_record(payload_with(record, **fields))
+
+
+def test_every_field_has_a_validator_for_the_codec_relies_on_it():
+    kinds = [each for module in (records, update_records) for each in vars(module).values()]
+    fields = [(kind, each) for kind in kinds if attrs.has(kind) for each in attrs.fields(kind)]
+
+    assert len(fields) > 200
+    assert [(kind, each.name) for kind, each in fields if each.validator is None] == []
 
 
 @pytest.mark.parametrize("name", sorted(json.loads(encode_record(AFabric().node("home-1")))))
@@ -214,6 +243,21 @@ def test_a_missing_field_is_malformed_and_named(name):
         decode_record(spelled(plain))
     assert raised.value.code is Code.RECORD_MALFORMED
     assert name in raised.value.detail
+
+
+@pytest.mark.parametrize("crit", ["area", [1], [["area"]], [{}], [None]])
+def test_a_crit_that_is_no_list_of_text_is_named_as_the_fault(crit):
+    with pytest.raises(RecordError, match="crit"):
+        decode_record(payload_with(HOME, crit=crit))
+
+
+def test_a_fault_is_told_in_few_words_whatever_the_record_holds():
+    many = {"keys": sorted(f"{n:064}" for n in range(64)), "threshold": 1}
+    with pytest.raises(RecordError) as raised:
+        decode_record(payload_with(ROOT, roles={"root": many}))
+
+    assert raised.value.detail.startswith("role root names unknown keys")
+    assert len(raised.value.detail) == 200
 
 
 @pytest.mark.parametrize("number", ["1.0", "1e3", "NaN", "Infinity", "-Infinity", "9" * 5000])

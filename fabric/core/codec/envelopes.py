@@ -103,4 +103,4 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _malformed(detail: str) -> RecordError:
-    return RecordError(Code.RECORD_MALFORMED, f"no envelope: {detail}"[:200])
+    return RecordError(Code.RECORD_MALFORMED, f"no envelope: {detail}")

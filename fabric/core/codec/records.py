@@ -103,7 +103,7 @@ def _malformed(detail: str) -> RecordError:
 
 # -- JSON, of which records use a part --
 def _integer(digits: str) -> int:
-    if len(digits) > 17 or abs(number := int(digits)) > MOST_NUMBER:  # 16 digits and a sign
+    if abs(number := int(digits)) > MOST_NUMBER:  # Python reads 4300 digits at most
         raise ValueError("a number has more than 53 bits")
     return number
 
@@ -148,9 +148,11 @@ def _is_deep(plain: object, levels: int) -> bool:
     return False
 
 
-# -- fields, each by its declared type; validators ask for exact types and sizes --
+# -- fields, each by its declared type --
+# What a hook cannot convert it leaves as it is: each field has a validator that asks for exact
+# types and sizes, refuses it, and can name the field.
 _converter: Final = Converter(
-    detailed_validation=False, omit_if_default=True, unstruct_collection_overrides={Mapping: dict}
+    detailed_validation=False, unstruct_collection_overrides={Mapping: dict}
 )
 
 
@@ -158,18 +160,19 @@ def _as_it_is(value: Any, _kind: object) -> Any:  # noqa: ANN401 -- JSON
     return value
 
 
-def _octets(value: Any, _kind: object = bytes) -> bytes:  # noqa: ANN401 -- JSON
-    if type(value) is str:
+def _octets(value: Any, _kind: object = bytes) -> Any:  # noqa: ANN401 -- JSON
+    try:
         octets = bytes.fromhex(value)
-        if octets.hex() == value:
-            return octets
-    raise ValueError("bytes are not lower-case hex")
+    except (ValueError, TypeError):
+        return value
+    return octets if octets.hex() == value else value  # fromhex takes blanks and upper case too
 
 
-def _value(value: Any, kind: type[enum.StrEnum]) -> enum.StrEnum:  # noqa: ANN401 -- JSON
-    if type(value) is not str:
-        raise ValueError(f"a {kind.__name__} is not text")
-    return kind(value)
+def _value(value: Any, kind: type[enum.StrEnum]) -> Any:  # noqa: ANN401 -- JSON
+    try:
+        return kind(value)
+    except ValueError:
+        return value
 
 
 for _scalar in (int, str, bool):
@@ -188,26 +191,24 @@ def _is_mapping(kind: Any) -> bool:  # noqa: ANN401 -- a type, or a form of typi
 
 
 @_converter.register_structure_hook_factory(_is_tuple)
-def _list_of(kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:  # noqa: ANN401 -- cattrs
+def _list_of(kind: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401 -- cattrs
     item, _ellipsis = get_args(kind)
     read = _converter.get_structure_hook(item)
 
-    def structure(value: Any, _kind: object) -> tuple[Any, ...]:  # noqa: ANN401 -- JSON
-        if type(value) is not list:
-            raise ValueError("not a list")
-        return tuple([read(each, item) for each in value])
+    def structure(value: Any, _kind: object) -> Any:  # noqa: ANN401 -- JSON
+        return tuple([read(each, item) for each in value]) if type(value) is list else value
 
     return structure
 
 
 @_converter.register_structure_hook_factory(_is_mapping)
-def _object_of(kind: Any) -> Callable[[Any, Any], dict[str, Any]]:  # noqa: ANN401 -- cattrs
+def _object_of(kind: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401 -- cattrs
     _name, item = get_args(kind)
     read = _converter.get_structure_hook(item)
 
-    def structure(value: Any, _kind: object) -> dict[str, Any]:  # noqa: ANN401 -- JSON
+    def structure(value: Any, _kind: object) -> Any:  # noqa: ANN401 -- JSON
         if type(value) is not dict:
-            raise ValueError("not an object")
+            return value
         return {name: read(each, item) for name, each in value.items()}
 
     return structure
@@ -220,9 +221,7 @@ def _fields_of(kind: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401 -- cattr
     )
 
     def structure(value: Any, kind: Any) -> Any:  # noqa: ANN401 -- JSON
-        if type(value) is not dict:
-            raise ValueError("not an object")
-        return made(value, kind)
+        return made(value, kind) if type(value) is dict else value
 
     return structure
 
