@@ -12,7 +12,7 @@ from cli.ctl.holding import now as this_moment
 from cli.exit_codes import Exit
 from cli.exits import UsageError
 from fabric.core.access import FORMS, parse_selector
-from fabric.core.codec import decode_record
+from fabric.core.codec.records import decode_record
 from fabric.core.records import FABRIC, Key, NodeRecord, ServiceRecord, Targets
 from services.authority import Bounds, Grant
 

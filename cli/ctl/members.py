@@ -25,7 +25,7 @@ from cli.exits import Json, UsageError
 from cli.output import show
 from cli.tables import columns
 from cli.units import UNKNOWN
-from fabric.core.codec import decode_record
+from fabric.core.codec.records import decode_record
 from fabric.core.envelope import Envelope
 from fabric.core.records import NodeRecord
 from fabric.net.tls import NodeKey

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from nacl.signing import SigningKey
 
-from fabric.core.codec import encode_record
+from fabric.core.codec.records import encode_record
 from fabric.core.envelope import Envelope, sign_payload
 from fabric.core.identity import NodeId, node_id_of
 from fabric.core.records import (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from attrs import define, field, frozen
 
 from fabric.codes import Code
-from fabric.core.codec import decode_record
+from fabric.core.codec.records import decode_record
 from fabric.core.envelope import RECORD_TYPE, Envelope
 from fabric.core.records import (
     NODE,

@@ -29,7 +29,8 @@ from attrs import frozen
 
 from fabric import durable
 from fabric.codes import Code
-from fabric.core.codec import decode_record, envelope_from_json, envelope_to_json
+from fabric.core.codec.envelopes import envelope_from_json, envelope_to_json
+from fabric.core.codec.records import decode_record
 from fabric.core.envelope import Envelope
 from fabric.core.records import Authored, Key, Record, TrustRoot
 from fabric.errors import RecordError

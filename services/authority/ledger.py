@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from fabric.codes import Code
-from fabric.core.codec import encode_record, pack_envelope
+from fabric.core.codec.envelopes import pack_envelope
+from fabric.core.codec.records import encode_record
 from fabric.core.envelope import Envelope, sign_payload
 from fabric.core.frames import MOST_HELLO_RECORD
 from fabric.core.records import Authored, NodeRecord, Record, Role, TrustRoot

@@ -14,7 +14,8 @@ from attrs import define
 from cli import fabricctl
 from cli.ctl.holding import date
 from cli.exits import finish
-from fabric.core.codec import decode_record, envelope_from_json
+from fabric.core.codec.envelopes import envelope_from_json
+from fabric.core.codec.records import decode_record
 from fabric.net.tls import NodeKey, load_key
 from services.authority import Authority, Grant
 

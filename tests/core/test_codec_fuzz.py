@@ -14,17 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fabric.codes import Code
-from fabric.core.codec import (
-    FrameReader,
-    decode,
-    decode_record,
-    encode,
-    encode_record,
+from fabric.core.codec import FrameReader, decode, encode
+from fabric.core.codec.envelopes import (
     envelope_from_json,
     envelope_to_json,
     pack_envelope,
     unpack_envelope,
 )
+from fabric.core.codec.records import decode_record, encode_record
 from fabric.core.frames import KNOWN
 from fabric.core.kinds import KINDS
 from fabric.core.records import MOST_BYTES, Opaque

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fabric.codes import Code
 from fabric.core import records, update_records
-from fabric.core.codec import decode_record, encode_record
+from fabric.core.codec.records import decode_record, encode_record
 from fabric.core.kinds import KINDS
 from fabric.core.records import (
     MOST_BYTES,

@@ -8,14 +8,13 @@ import msgpack
 import pytest
 
 from fabric.codes import Code
-from fabric.core.codec import (
-    decode_record,
-    encode_record,
+from fabric.core.codec.envelopes import (
     envelope_from_json,
     envelope_to_json,
     pack_envelope,
     unpack_envelope,
 )
+from fabric.core.codec.records import decode_record, encode_record
 from fabric.core.envelope import (
     MOST_PAYLOAD,
     MOST_SIGNATURES,

@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from fabric.core.codec import decode_record, encode_record
+from fabric.core.codec.records import decode_record, encode_record
 from fabric.core.identity import node_id_of
 from fabric.core.kinds import KINDS
 from fabric.core.records import (

@@ -9,7 +9,8 @@ from itertools import count
 import pytest
 from attrs import evolve
 
-from fabric.core.codec import decode_record, envelope_from_json
+from fabric.core.codec.envelopes import envelope_from_json
+from fabric.core.codec.records import decode_record
 from fabric.core.envelope import sign_payload
 from fabric.core.identity import node_id_of
 from fabric.core.records import DAY, Key, Role, Targets

@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from fabric.core.codec import decode_record, envelope_from_json
+from fabric.core.codec.envelopes import envelope_from_json
+from fabric.core.codec.records import decode_record
 from fabric.core.records import DAY, Key, KeyState, Role, key_id_of
 from fabric.net.tls import NodeKey
 from services.authority import About, Authority, AuthorityError, Change, Grant, Quorum, ledger

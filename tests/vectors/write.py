@@ -6,7 +6,9 @@
 import json
 from pathlib import Path
 
-from fabric.core.codec import encode, encode_record, envelope_to_json, pack_envelope
+from fabric.core.codec import encode
+from fabric.core.codec.envelopes import envelope_to_json, pack_envelope
+from fabric.core.codec.records import encode_record
 from fabric.core.envelope import sign_payload
 from fabric.core.frames import KNOWN
 from fabric.core.records import Role

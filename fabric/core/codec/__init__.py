@@ -1,15 +1,12 @@
 """Everything that crosses the wire or lies in a file, as bytes and back: see :mod:`.frames`,
 :mod:`.records` and :mod:`.envelopes`. Nothing else knows how a byte of it is spelled.
+
+Only frames are at hand here: whoever reads or writes records names their module, and only then is
+cattrs imported.
 """
 
 from __future__ import annotations
 
-from fabric.core.codec.envelopes import (
-    envelope_from_json,
-    envelope_to_json,
-    pack_envelope,
-    unpack_envelope,
-)
 from fabric.core.codec.frames import (
     MAX_FRAME,
     MAX_HELLO,
@@ -18,7 +15,6 @@ from fabric.core.codec.frames import (
     decode,
     encode,
 )
-from fabric.core.codec.records import decode_record, encode_record
 
 __all__ = [
     "MAX_FRAME",
@@ -26,11 +22,5 @@ __all__ = [
     "MAX_OPEN",
     "FrameReader",
     "decode",
-    "decode_record",
     "encode",
-    "encode_record",
-    "envelope_from_json",
-    "envelope_to_json",
-    "pack_envelope",
-    "unpack_envelope",
 ]
