@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import trio
@@ -122,6 +125,54 @@ async def test_a_file_that_cannot_be_opened_is_read_all_the_same(filled, alarms,
     async with alarms.open(filled) as cache:
         assert alarms.codes == [Code.CACHE_FAILING]
         assert await cache.load() == SOME
+
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def unwritable(filled):
+    """SOME in a folder in which this process may write nothing, until it is told that it may."""
+
+    class Folder:
+        path = Path(tempfile.mkdtemp()) / filled.name  # pytest's own are closed to others
+
+        def make_writable(self, is_writable=True):
+            self.path.chmod(0o600 if is_writable else 0o400)
+            self.path.parent.chmod(0o700 if is_writable else 0o500)
+
+    folder = Folder()
+    shutil.copy(filled, folder.path)
+    is_root = os.geteuid() == 0  # whom no mode stops
+    if is_root:
+        os.chown(folder.path, NOBODY, NOBODY)
+        os.chown(folder.path.parent, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    folder.make_writable(False)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    folder.make_writable()
+    shutil.rmtree(folder.path.parent)
+
+
+async def test_a_disk_without_the_right_to_write_still_tells_what_it_knows(
+    unwritable, alarms, autojump_clock
+):
+    async with alarms.open(unwritable.path) as cache:
+        assert await cache.load() == SOME
+        cache.held_by(Holding())
+        cache.store(KEY, b"new", TOLD)
+        assert await cache.claim_sequence("offers", 1_000) == 1_001
+        await trio.sleep(2 * RETRY_EVERY)
+        assert alarms.codes == [Code.CACHE_FAILING]
+
+        unwritable.make_writable()
+        await trio.sleep(RETRY_EVERY * 1.1)
+        assert alarms.cleared == [Code.CACHE_FAILING]
+    async with alarms.open(unwritable.path) as cache:
+        assert (await cache.load()).records == (SOME.records[0], a_record(KEY, b"new"))
+        assert await cache.claim_sequence("offers", 1_000) == 1_002
 
 
 async def test_what_a_disk_held_back_is_handed_over_and_not_overwritten(
