@@ -66,6 +66,15 @@ KEY_DIGEST_BYTES: Final = 16
 RECORD_DIGEST_BYTES: Final = 16
 """Of a record's key and of a record, in the list of a bucket."""
 
+MOST_ACCUSERS: Final = 8
+"""Whose word is carried on with a suspicion or a death: two areas and some to spare."""
+
+ROLL_BYTES: Final = 8
+"""Of the digest over the lives of all members."""
+
+MOST_ROLL: Final = 48 << 10
+"""Bytes of one roll: 2,891 members; of a larger fleet each roll shows a part."""
+
 
 def _at_most(size: int) -> Shape:
     def check(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
@@ -264,12 +273,18 @@ class IndirectAck(Frame):
 
 @frozen(kw_only=True)
 class Suspect(Frame):
-    """*accuser* got no answer from *subject* in its *incarnation*."""
+    """*accuser* signs that it got no answer from *subject* in its *incarnation*."""
 
     TYPE: ClassVar[int] = 13
     subject: str = field(validator=_NAME)
     incarnation: int = field(validator=number())
+    alive: bytes = field(validator=octets(SIGNATURE_BYTES))
+    """The subject's own, of ``Alive``: without it nobody could speak of that incarnation."""
     accuser: str = field(validator=_NAME)
+    signature: bytes = field(validator=octets(SIGNATURE_BYTES))
+    """The accuser's; see :mod:`fabric.core.testimony`."""
+    silent: int = field(validator=number(most=2**32 - 1), default=0)
+    """Milliseconds for which the accuser had heard nothing. Advice: not signed, and capped."""
 
 
 @frozen(kw_only=True)
@@ -289,7 +304,16 @@ class Dead(Frame):
     TYPE: ClassVar[int] = 15
     subject: str = field(validator=_NAME)
     incarnation: int = field(validator=number())
-    accusers: tuple[str, ...] = field(validator=sequence(_NAME, least=1, most=8))
+    alive: bytes = field(validator=octets(SIGNATURE_BYTES))
+    accusers: tuple[str, ...] = field(validator=sequence(_NAME, least=1, most=MOST_ACCUSERS))
+    signatures: tuple[bytes, ...] = field(
+        validator=sequence(octets(SIGNATURE_BYTES), least=1, most=MOST_ACCUSERS)
+    )
+    """Of each accuser in turn, as in ``Suspect``."""
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.accusers) != len(self.signatures):
+            raise ValueError("accusers and signatures differ in length")
 
 
 @frozen(kw_only=True)
@@ -300,6 +324,16 @@ class Left(Frame):
     subject: str = field(validator=_NAME)
     incarnation: int = field(validator=number())
     signature: bytes = field(validator=octets(SIGNATURE_BYTES))
+
+
+@frozen(kw_only=True)
+class RollCall(Frame):
+    """The digest of all that I hold of the members' lives; where ours differed, the list."""
+
+    TYPE: ClassVar[int] = 18
+    digest: bytes = field(validator=octets(ROLL_BYTES))
+    entries: bytes = field(validator=_at_most(MOST_ROLL), default=b"")
+    """See :mod:`fabric.core.lives`; empty where only the digests are compared."""
 
 
 @frozen(kw_only=True)
@@ -391,7 +425,7 @@ KNOWN: Final = MappingProxyType(
         for kind in (
             *(Challenge, Hello, HelloOk, Refused, Offers, Draining, Bye),
             *(Records, Probe, ProbeAck, IndirectProbe, IndirectAck),
-            *(Suspect, Alive, Dead, Left, Observed),
+            *(Suspect, Alive, Dead, Left, RollCall, Observed),
             *(Root, Buckets, Listing, Want, Page),
             *(Open, Accepted),
         )
