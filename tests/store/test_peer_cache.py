@@ -249,12 +249,13 @@ async def test_a_file_that_others_could_read_is_made_private(filled):
         assert stat.S_IMODE(filled.stat().st_mode) == 0o600
 
 
-async def test_a_second_opener_is_told_whose_folder_it_is(filled, reopened):
-    async with open_peer_cache(filled):
+async def test_a_second_opener_is_told_whose_folder_it_is(filled, alarms, reopened):
+    async with alarms.open(filled):
         with pytest.raises(ConfigError, match="another process uses this state folder"):
-            async with open_peer_cache(filled):
+            async with alarms.open(filled):
                 pytest.fail("opened twice")
 
+    assert alarms.raised == []
     assert await reopened() == SOME
 
 

@@ -38,6 +38,15 @@ def written(offset, data):
     return spoil
 
 
+def replaced(old, new):
+    def spoil(path):
+        before = path.read_bytes()
+        assert before.count(old) == 1
+        path.write_bytes(before.replace(old, new))
+
+    return spoil
+
+
 def something_else(path):
     path.unlink()
     statement("CREATE TABLE recipes (name)")(path)
@@ -48,6 +57,8 @@ SPOILT = {
     "cut off": lambda path: os.truncate(path, 4096 + 100),
     "zeros in its middle": written(4096, bytes(3 * 4096)),
     "noise in its middle": written(2 * 4096, b"\xa5" * 4096),
+    "noise in its schema": replaced(b"CREATE TABLE seeds", b"CREATE T\x80BLE seeds"),
+    "an index of something else": replaced(b"nodeone\x02", b"nodetwo\x02"),
     "of a later release": statement(f"PRAGMA user_version = {FORMAT + 1}"),
     "a database of something else": something_else,
     "without a table": statement("DROP TABLE peers"),
