@@ -335,11 +335,8 @@ class _Verdicts:
 def _is_final(proved: Record | Rejected) -> bool:
     """Return whether nothing but another root could make it different."""
     if isinstance(proved, Rejected):
-        return proved.code is not Code.UNKNOWN_SIGNER and proved.code not in _OF_ROOTS
-    return not isinstance(proved, TrustRoot)
-
-
-_OF_ROOTS: Final = frozenset({Code.ROOT_CONFLICT, Code.ROOT_NOT_CONSECUTIVE, Code.SUPERSEDED})
+        return proved.code is not Code.UNKNOWN_SIGNER
+    return not isinstance(proved, TrustRoot)  # a rival may turn up
 
 
 def _bounded(envelopes: Iterable[Envelope]) -> Iterator[Envelope]:

@@ -229,6 +229,12 @@ def test_a_bad_signature_under_a_known_key_is_forged(record, key):
     assert refused(forged) == (Code.FORGED, True)
 
 
+def test_a_bad_signature_of_its_subject_is_forged_whoever_else_signed_a_nodes_word():
+    propped = with_junk(signed(FABRIC.offers("home-1"), AWAY_KEY), id_of(HOME_KEY))
+
+    assert refused(propped) == (Code.FORGED, True)
+
+
 def test_a_payload_that_was_altered_is_forged():
     envelope = signed(FABRIC.node("home-1"), DIRECTORY[0])
     altered = Envelope(envelope.payload.replace(b"home", b"away"), envelope.signatures)
@@ -570,13 +576,14 @@ def test_memory_is_bounded_and_keeps_what_was_asked_for_last(monkeypatch):
     monkeypatch.setattr(trust_module, "MOST_VERDICTS", 8)
     trust, often = a_trust(), FABRIC.signed(FABRIC.node("home-1"))
     judged(often, trust)
+    verifications = counted(monkeypatch)
     for generation in range(2, 20):
         judged(FABRIC.signed(FABRIC.node("away-1", generation=generation)), trust)
         judged(often, trust)
 
     assert MOST_VERDICTS == 16_384
     assert len(trust._verdicts) == 8
-    assert often.verdict_key in trust._verdicts
+    assert verifications() == 18
 
 
 def test_what_is_remembered_holds_no_record():

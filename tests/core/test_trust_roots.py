@@ -252,6 +252,12 @@ def test_a_list_that_begins_before_the_pinned_root_is_followed_from_there():
     assert adopted(Trust(FABRIC.id, chain[2]), *chain[:2], *chain[3:]) == [4, 5]
 
 
+def test_a_root_before_the_pinned_one_is_superseded():
+    chain = a_chain(3)
+
+    assert judged(Trust(FABRIC.id, chain[2]), chain[0]).code is Code.SUPERSEDED
+
+
 def test_a_list_that_begins_under_keys_long_gone_is_followed_all_the_same():
     chain, last = a_rotated_chain()
     trust = a_trust()
