@@ -7,7 +7,6 @@ which it was asked for; none is kept across a wait.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -16,18 +15,9 @@ from attrs import frozen
 from fabric.core.access import Subject
 from fabric.core.identity import NodeId, NodeName
 from fabric.core.records import NodeRecord, OffersRecord, Record, ServiceRecord
+from fabric.core.verdicts import Standing
 
 RecordT = TypeVar("RecordT", bound=Record)
-
-
-class Standing(enum.StrEnum):
-    """What an accepted record is still good for."""
-
-    LIVE = "live"
-    GRACE = "grace"
-    """Expired, but its subject is known and nothing newer was heard: what is, goes on."""
-    EXPIRED = "expired"
-    """A hint at most."""
 
 
 @frozen
@@ -35,8 +25,7 @@ class Sworn(Generic[RecordT]):
     """A record as the directory holds it. A tombstone is one too: see ``record.revoked``."""
 
     record: RecordT
-    standing: str = Standing.LIVE
-    """A :class:`Standing`, or how another core spells it."""
+    standing: Standing = Standing.LIVE
     from_cache: bool = False
     """Whether it was read from disk and nobody has sent it since this process started."""
 
@@ -65,7 +54,7 @@ class LivenessView(Protocol):
 
 
 class Reach(Protocol):
-    """What the links and channels of this node say of a peer."""
+    """What the links and channels of this node say of a peer, or of itself."""
 
     def is_linked(self, node: NodeId) -> bool:
         """Return whether a channel could be opened there without dialling first."""

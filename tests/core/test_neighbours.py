@@ -128,6 +128,25 @@ def test_a_mesh_goes_on_wishing_for_the_dead_but_slowly() -> None:
     assert Seek(Wish(lost, Why.MESH)) in fleet.say(Turned(lost, "alive"))
 
 
+def test_dying_twice_does_not_begin_the_time_anew() -> None:
+    fleet = Fleet(8)
+    node = fleet.places[0].node
+    fleet.say(Turned(node, "dead"))
+    fleet.after(SLOW_AFTER - 1)
+    fleet.say(Turned(node, "left"))
+    fleet.after(1.0)
+
+    assert fleet.wish(node).pace is Pace.SLOW
+
+
+def test_the_pace_of_a_link_that_stands_does_not_change() -> None:
+    fleet = Fleet(8)
+    fleet.connect(fleet.wanted)
+    fleet.say(Turned(fleet.places[0].node, "dead"))
+
+    assert fleet.after(SLOW_AFTER * 2) == []
+
+
 def test_a_node_that_nobody_has_seen_is_tried_like_any_other() -> None:
     fleet = Fleet(8, state="")
 
@@ -140,8 +159,10 @@ def test_a_node_of_the_mesh_that_cannot_be_reached_is_dialled_slowly_after_a_whi
     node = fleet.places[0].node
     fleet.say(DialFailed(node))
 
-    fleet.after(SLOW_AFTER + 1)
-    assert fleet.wish(node).pace is Pace.SLOW
+    for _ in range(5):
+        fleet.after(max(SLOW_AFTER + 1, GIVEN_UP_FOR / 3))
+        assert fleet.wish(node).pace is Pace.SLOW
+        fleet.say(DialFailed(node))
     fleet.connect([node])
     assert fleet.wish(node).pace is Pace.PROMPT
 
@@ -245,6 +266,20 @@ def test_a_revoked_node_is_let_go_at_once() -> None:
     assert node not in fleet.wanted
 
 
+def test_another_is_chosen_in_place_of_a_revoked_node() -> None:
+    fleet = Fleet(100)
+    first = fleet.wanted
+    fleet.say(Turned(first[0], "dead"))
+    fleet.after(1.0)
+    instead = fleet.wanted
+    other = Fleet(100)
+    other.say(Unlisted(first[0]))
+    other.after(1.0)
+
+    assert other.wanted == instead
+    assert set(instead) - set(first)
+
+
 def test_a_new_label_moves_a_node_to_where_it_belongs() -> None:
     fleet = Fleet(100)
     moved = Place(node=fleet.places[0].node, area="elsewhere")
@@ -309,10 +344,10 @@ def test_a_parting_link_that_is_wished_for_again_stays() -> None:
     fleet = Fleet(100)
     node = fleet.unwanted[0]
     fleet.connect([node])
+    fleet.after(PARTING / 2)
     fleet.say(Asked(node))
-    fleet.busy.add(node)
 
-    assert LetGo(node) not in fleet.after(PARTING * 2)
+    assert LetGo(node) not in fleet.after(IDLE - 1)
 
 
 # -- being dialled --
@@ -326,6 +361,14 @@ def test_more_than_enough_is_accepted_and_then_no_more() -> None:
     assert fleet.neighbours.objection(strangers[MOST_ACCEPTED]) is Code.BUSY
     assert fleet.neighbours.objection(strangers[0]) is None  # it is here already
     assert fleet.neighbours.objection(fleet.wanted[0]) is None  # we want it ourselves
+
+
+def test_links_that_we_dialled_ourselves_are_none_that_were_accepted() -> None:
+    fleet = Fleet(200)
+    strangers = fleet.unwanted
+    fleet.connect(strangers[: MOST_ACCEPTED + 10])
+
+    assert fleet.neighbours.objection(strangers[-1]) is None
 
 
 # -- on demand --
@@ -430,6 +473,16 @@ def test_a_seed_that_was_met_is_dialled_again_when_its_node_is_lost() -> None:
 
     fleet.say(Turned(node, "dead"))
     assert {heal.seeds for heal in fleet.heals(10)} == {SEEDS[:1]}
+
+
+def test_who_is_alive_for_others_but_not_reached_from_here_is_lost_too() -> None:
+    fleet = Fleet(100)
+    fleet.connect(fleet.wanted)
+    node = fleet.unwanted[0]
+    assert fleet.heals(10) == []
+
+    fleet.say(DialFailed(node))
+    assert {heal.nodes for heal in fleet.heals(10)} == {(node,)}
 
 
 def test_to_a_node_without_any_link_everybody_is_lost() -> None:

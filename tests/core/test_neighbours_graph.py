@@ -13,6 +13,7 @@ import pytest
 from fabric.core.diversity import CRITICAL_TARGETS, Bounds, Fleet, Place, choose
 from fabric.core.identity import NodeId
 from fabric.core.records import Targets
+from fabric.core.rings import affinity
 
 DEGREE = Bounds().degree
 MOST = 2 * DEGREE + 4
@@ -193,6 +194,14 @@ def test_a_node_that_everybody_needs_welcomes_only_so_many_and_critical_ones_fir
     assert hermit in choose(fleet.places[left_out.node], fleet)
 
 
+def test_affinity_is_the_same_at_both_ends_and_another_for_each_pair() -> None:
+    _fleet, places = a_fleet([20], seed=11)
+    pairs = [(one.node, other.node) for one in places for other in places if one != other]
+
+    assert all(affinity(one, other) == affinity(other, one) for one, other in pairs)
+    assert len({affinity(*pair) for pair in pairs}) == len(pairs) / 2
+
+
 def test_who_is_given_up_is_replaced_by_the_next_on_the_circle() -> None:
     fleet, places = a_fleet([40], seed=9)
     chosen = [each.node for each in choose(places[0], fleet)]
@@ -205,9 +214,9 @@ def test_who_is_given_up_is_replaced_by_the_next_on_the_circle() -> None:
 
 
 def test_other_areas_are_dialled_before_ones_own_and_each_before_any_twice() -> None:
-    fleet, places = a_fleet([20, 20, 20], seed=10)
-    me = places[0]
-    areas = [each.area for each in choose(me, fleet)]
-
-    assert set(areas[:2]) == {"area-1", "area-2"}
-    assert areas[2] == me.area
+    targets = Targets(external_areas=2)
+    fleet, places = a_fleet([20, 20, 20], seed=10, bounds=Bounds(targets=targets))
+    for me in places:
+        areas = [each.area for each in choose(me, fleet)]
+        assert {*areas[:2], me.area} == {"area-0", "area-1", "area-2"}
+        assert areas[2] == me.area
