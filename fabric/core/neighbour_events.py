@@ -93,7 +93,10 @@ class Asked:
 
 @frozen
 class SeedMet:
-    """The node at the seed *address* is *node*."""
+    """The node at the seed *address* is *node*: it answered there, or its endpoint record says so.
+
+    Until it is known, a seed counts as lost, and is dialled.
+    """
 
     address: Address
     node: NodeId
