@@ -11,7 +11,6 @@ import heapq
 import itertools
 import random
 
-import pytest
 from attrs import define, field
 
 from fabric.core.codec import encode
@@ -22,7 +21,6 @@ from fabric.core.liveness_events import (
     Disconnected,
     Heard,
     Joined,
-    Leaving,
     State,
     Tell,
     Ticked,
