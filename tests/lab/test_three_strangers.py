@@ -226,9 +226,8 @@ def test_a_transfer_survives_each_stranger_alone(stranger):
 
 def test_without_retry_and_cap_it_does_not_survive_the_initials():
     outcome = outcome_of("initials", retry_above=0, stranger_cap=0)
-    # How much it grew is known only up to its last word: overwhelmed, it says few.
     assert outcome.kept < 0.5
-    assert outcome.grown > 20 * MIB or outcome.known_peer_s > 2.0
+    assert outcome.grown > 100 * MIB
 
 
 def test_without_the_budget_it_does_not_survive_the_handshakes():
