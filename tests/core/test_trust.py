@@ -1,7 +1,5 @@
 """Trust: which signatures let a record in, which keep it out, and whose fault that is."""
 
-import itertools
-
 import pytest
 from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -16,7 +14,6 @@ from fabric.core.kinds import KINDS
 from fabric.core.records import (
     NODE,
     KeyState,
-    NodeRecord,
     Opaque,
     Role,
     RoleKeys,
@@ -24,7 +21,7 @@ from fabric.core.records import (
     key_id_of,
 )
 from fabric.core.signers import ACTIVE, is_enough
-from fabric.core.trust import MOST_VERDICTS, Accepted, Rejected, Standing, Trust
+from fabric.core.trust import Accepted, Rejected, Standing, Trust
 from fabric.core.update_records import HeadState
 from fabric.testing.records import (
     BORN,
@@ -37,7 +34,6 @@ from fabric.testing.records import (
     role_keys,
     signed,
     some_bare_records,
-    some_records,
 )
 
 FABRIC = AFabric()
@@ -527,83 +523,3 @@ def test_a_kind_to_come_that_is_ordered_by_version_has_no_epoch():
     later = later_payloads(FABRIC)["a kind with a version"]
 
     assert isinstance(judged(signed(later, DIRECTORY[0]), trust), Accepted)
-
-
-# -- memory --
-def counted(monkeypatch):
-    calls = itertools.count()
-    real = trust_module.signers_of
-
-    def counting(*arguments):
-        next(calls)
-        return real(*arguments)
-
-    monkeypatch.setattr(trust_module, "signers_of", counting)
-    return lambda: next(calls)
-
-
-@pytest.mark.parametrize("key", [DIRECTORY[0], HOME_KEY], ids=["good", "self-authored"])
-def test_an_envelope_is_verified_once(monkeypatch, key):
-    trust, envelope = a_trust(), signed(FABRIC.node("home-1"), key)
-    verifications = counted(monkeypatch)
-
-    verdicts = [judged(envelope, trust) for _ in range(3)]
-
-    assert verdicts[0] == verdicts[1] == verdicts[2]
-    assert verifications() == 1
-
-
-def test_a_remembered_verdict_gets_no_older_than_its_record():
-    trust, envelope = a_trust(), FABRIC.signed(FABRIC.node("home-1"))
-    record = judged(envelope, trust).record
-
-    def standing(now):
-        return judged(envelope, trust, now=Times(now)).standing
-
-    assert standing(record.expires_at - 1) is Standing.LIVE
-    assert standing(record.expires_at) is Standing.GRACE
-    assert standing(record.expires_at - 1) is Standing.LIVE
-
-
-def test_a_verdict_is_remembered_for_one_set_of_signatures_only():
-    trust, node = a_trust(), FABRIC.node("home-1")
-    assert isinstance(judged(signed(node, DIRECTORY[0]), trust), Accepted)
-
-    assert refused(signed(node, HOME_KEY), trust) == (Code.SELF_AUTHORED, True)
-
-
-def test_memory_is_bounded_and_keeps_what_was_asked_for_last(monkeypatch):
-    monkeypatch.setattr(trust_module, "MOST_VERDICTS", 8)
-    trust, often = a_trust(), FABRIC.signed(FABRIC.node("home-1"))
-    judged(often, trust)
-    verifications = counted(monkeypatch)
-    for generation in range(2, 20):
-        judged(FABRIC.signed(FABRIC.node("away-1", generation=generation)), trust)
-        judged(often, trust)
-
-    assert MOST_VERDICTS == 16_384
-    assert len(trust._verdicts) == 8
-    assert verifications() == 18
-
-
-def test_what_is_remembered_holds_no_record():
-    trust = a_trust()
-    judged(FABRIC.signed(FABRIC.node("home-1")), trust)
-
-    assert list(trust._verdicts._kept.values()) == [None]
-
-
-@pytest.mark.parametrize("record", some_records(FABRIC), ids=lambda each: each.KIND)
-def test_a_judgement_is_the_same_from_memory(record):
-    trust = a_trust(first_epoch=0, last_epoch=1)
-    now = Times(BORN + 60)
-    first = judged(FABRIC.signed(record), trust, now=now)
-
-    assert judged(FABRIC.signed(record), trust, now=now) == first
-
-
-def test_a_node_record_tells_the_key_by_which_its_words_are_judged():
-    record = judged(FABRIC.signed(FABRIC.node("home-1"))).record
-
-    assert isinstance(record, NodeRecord)
-    assert record.key_bytes == NODE_KEYS[FABRIC.node_id("home-1")]

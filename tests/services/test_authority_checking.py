@@ -177,7 +177,7 @@ def test_a_root_with_too_few_signatures_is_not_gone_by(fabric, checker):
     second = evolve(fabric.root(), version=2, last_epoch=1)
     made = signed(second, fabric.keys(Role.ROOT)[0])
     assert code_of(checker, made) is Code.THRESHOLD_NOT_MET
-    assert len(checker.roots) == 1
+    assert len(checker.trust.chain) == 1
 
 
 def test_two_roots_of_one_version_conflict(fabric, checker):
