@@ -19,7 +19,7 @@ does not know it ignores it. Durations are milliseconds from receipt, for clocks
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from attrs import field, frozen
 
@@ -31,7 +31,7 @@ from fabric.core.identity import (
     NONCE_BYTES,
     SIGNATURE_BYTES,
 )
-from fabric.core.shapes import Shape, maybe, number, octets, sequence, text, truth
+from fabric.core.shapes import maybe, number, octets, octets_up_to, row, sequence, text, truth
 
 CHALLENGE_KIND: Final = 1
 """Kind of the unidirectional stream that carries the Challenge."""
@@ -76,26 +76,6 @@ MOST_ROLL: Final = 48 << 10
 """Bytes of one roll: 2,891 members; of a larger fleet each roll shows a part."""
 
 
-def _at_most(size: int) -> Shape:
-    def check(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not bytes or len(value) > size:
-            raise ValueError(f"{attribute.name} is not at most {size} bytes")
-
-    return check
-
-
-def _row(*shapes: Shape) -> Shape:
-    """A list of exactly these shapes."""
-
-    def check(frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not tuple or len(value) != len(shapes):
-            raise ValueError(f"{attribute.name} is not a list of {len(shapes)} items")
-        for shape, item in zip(shapes, value, strict=True):
-            shape(frame, attribute, item)
-
-    return check
-
-
 _NAME = text(most=64)
 _SELECTOR = text(most=LONGEST_SELECTOR)
 _CODE = number(most=2**32 - 1)
@@ -137,10 +117,10 @@ class Hello(Frame):
     boot_seq: int = field(validator=number(least=1))
     signature: bytes = field(validator=octets(SIGNATURE_BYTES))
     """See :func:`fabric.core.proof.hello_statement`."""
-    record: bytes = field(validator=_at_most(MOST_HELLO_RECORD), default=b"")
+    record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
     """The dialler's own node record, as a packed envelope; empty when it holds none."""
     roots: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_HELLO_ROOTS), most=16), default=()
+        validator=sequence(octets_up_to(MOST_HELLO_ROOTS), most=16), default=()
     )
     """Trust roots after the acceptor's version, as packed envelopes, in order; as many as fit."""
     wants_record: bool = field(validator=truth, default=False)
@@ -156,10 +136,10 @@ class HelloOk(Frame):
     """The highest that both speak."""
     instance: bytes = field(validator=octets(INSTANCE_BYTES))
     boot_seq: int = field(validator=number(least=1))
-    record: bytes = field(validator=_at_most(MOST_HELLO_RECORD), default=b"")
+    record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
     """The acceptor's own node record, where the dialler wants it."""
     roots: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_ENVELOPE), most=16), default=()
+        validator=sequence(octets_up_to(MOST_ENVELOPE), most=16), default=()
     )
     """Trust roots that the dialler may have missed."""
 
@@ -181,7 +161,7 @@ class Refused(Frame):
     """Name of the node that refused."""
     channel_id: bytes = field(validator=_channel_id, default=_NO_CHANNEL)
     roots: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_ENVELOPE), most=16), default=()
+        validator=sequence(octets_up_to(MOST_ENVELOPE), most=16), default=()
     )
     """In place of HelloOk: trust roots that the dialler may have missed."""
 
@@ -227,7 +207,7 @@ class Records(Frame):
     TYPE: ClassVar[int] = 8
     items: tuple[tuple[bytes, int, bytes, int], ...] = field(
         validator=sequence(
-            _row(_at_most(MOST_ENVELOPE), number(most=255), octets(8), number(most=2**32 - 1)),
+            row(octets_up_to(MOST_ENVELOPE), number(most=255), octets(8), number(most=2**32 - 1)),
             most=MOST_RECORDS,
         )
     )
@@ -332,7 +312,7 @@ class RollCall(Frame):
 
     TYPE: ClassVar[int] = 18
     digest: bytes = field(validator=octets(ROLL_BYTES))
-    entries: bytes = field(validator=_at_most(MOST_ROLL), default=b"")
+    entries: bytes = field(validator=octets_up_to(MOST_ROLL), default=b"")
     """See :mod:`fabric.core.lives`; empty where only the digests are compared."""
 
 
@@ -368,7 +348,7 @@ class Listing(Frame):
 
     TYPE: ClassVar[int] = 66
     bucket: int = field(validator=number(most=BUCKETS - 1))
-    entries: bytes = field(validator=_at_most(48 << 10))
+    entries: bytes = field(validator=octets_up_to(48 << 10))
     is_last: bool = field(validator=truth)
     """Whether no further part of this bucket follows."""
 
@@ -389,7 +369,7 @@ class Page(Frame):
 
     TYPE: ClassVar[int] = 68
     envelopes: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_ENVELOPE), most=MOST_RECORDS)
+        validator=sequence(octets_up_to(MOST_ENVELOPE), most=MOST_RECORDS)
     )
     is_last: bool = field(validator=truth, default=True)
 

@@ -38,7 +38,6 @@ Records of later releases that this one cannot interpret are :class:`Opaque`: ke
 from __future__ import annotations
 
 import enum
-import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple, NewType, TypeAlias
 
@@ -46,7 +45,17 @@ from attrs import field, frozen
 
 from fabric.core.access import LONGEST_SELECTOR, MOST_SELECTORS, parse_selector
 from fabric.core.identity import KEY_BYTES, NodeId, is_valid_key, node_id_of
-from fabric.core.shapes import Shape, maybe, number, octets, sequence, text, truth
+from fabric.core.shapes import (
+    ascending,
+    instance,
+    mapping,
+    maybe,
+    number,
+    octets,
+    sequence,
+    text,
+    truth,
+)
 
 KeyId = NewType("KeyId", str)
 """Names a signing key: made of the key as a node id is, so that a node's key id is its node id."""
@@ -122,41 +131,6 @@ def selectors(record: object, attribute: Any, value: Any) -> None:  # noqa: ANN4
         parse_selector(each)
 
 
-def ascending(each: Shape, *, most: int) -> Shape:
-    """At most *most* items of shape *each*, sorted, none twice: one set has one spelling."""
-    items = sequence(each, most=most)
-
-    def check(record: object, attribute: Any, value: Any) -> None:  # noqa: ANN401 -- attrs
-        items(record, attribute, value)
-        if any(one >= two for one, two in itertools.pairwise(value)):
-            raise ValueError(f"{attribute.name} is not sorted, or names one item twice")
-
-    return check
-
-
-def mapping(key: Shape, value: Shape, *, most: int) -> Shape:
-    """At most *most* pairs."""
-
-    def check(record: object, attribute: Any, pairs: Any) -> None:  # noqa: ANN401 -- attrs
-        if not isinstance(pairs, Mapping) or len(pairs) > most:
-            raise ValueError(f"{attribute.name} is not an object of at most {most} entries")
-        for name, item in pairs.items():
-            key(record, attribute, name)
-            value(record, attribute, item)
-
-    return check
-
-
-def instance(kind: type) -> Shape:
-    """An object of *kind*, which has checked itself."""
-
-    def check(_record: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not kind:
-            raise ValueError(f"{attribute.name} is not a {kind.__name__}")
-
-    return check
-
-
 # -- what all records have --
 @frozen(kw_only=True)
 class Record:
@@ -201,7 +175,9 @@ class Record:
 
     @property
     def order(self) -> Order:
-        raise NotImplementedError  # every kind is one of the two below, or Opaque
+        """Which of two records of one key is the newer."""
+        # Not abstract: a bare Record is a type to ask for, and nobody makes one.
+        raise NotImplementedError
 
 
 def about_the_fabric(record: Record) -> None:

@@ -22,16 +22,18 @@ from typing import Final
 
 from attrs import field, frozen
 
-from fabric.core.records import (
-    DAY,
-    Authored,
-    OwnWord,
-    Role,
+from fabric.core.records import DAY, Authored, OwnWord, Role
+from fabric.core.shapes import (
     ascending,
     instance,
     mapping,
+    maybe,
+    number,
+    octets,
+    sequence,
+    text,
+    truth,
 )
-from fabric.core.shapes import maybe, number, octets, sequence, text, truth
 
 CHUNK: Final = 1 << 20
 """Bytes of an artifact that are fetched and verified at once."""

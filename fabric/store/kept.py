@@ -16,7 +16,7 @@ from attrs import field, frozen
 from fabric.core.frames import MOST_ENVELOPE
 from fabric.core.identity import NodeId
 from fabric.core.records import MOST_NAME, Key
-from fabric.core.shapes import Shape, maybe, number, text
+from fabric.core.shapes import maybe, number, octets_up_to, text
 
 MOST_FACT: Final = 64 << 10
 """Bytes of one fact."""
@@ -28,19 +28,9 @@ _ADDRESS = text(most=255)
 _COUNT = number(most=2**63 - 1)  # SQLite's integers are signed
 
 
-def octets_up_to(most: int, *, least: int = 0) -> Shape:
-    """*least* to *most* bytes."""
-
-    def check(_item: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not bytes or not least <= len(value) <= most:
-            raise ValueError(f"{attribute.name} is not {least} to {most} bytes")
-
-    return check
-
-
 def seconds(_item: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
     """A number that is no NaN: SQLite would make nothing of one."""
-    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+    if type(value) is bool or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{attribute.name} is not a number of seconds")
 
 

@@ -25,6 +25,7 @@ from fabric.core.records import (
     TrustRoot,
     key_id_of,
 )
+from fabric.core.signers import ACTIVE, is_enough, signers_of
 from fabric.net.tls import NodeKey
 from services.authority.keys import KeyRing, active, shorts
 from services.authority.refusals import AuthorityError
@@ -179,8 +180,9 @@ def joined(root: TrustRoot, one: Envelope, other: Envelope) -> Envelope:
 
 def is_signed(envelope: Envelope, root: TrustRoot, role: str) -> bool:
     """Whether as many active keys of *role* have signed *envelope* as *root* asks for."""
-    good = sum(envelope.signed_by(root.keys[each].key) for each in active(root, role))
-    return good >= root.roles[role].threshold
+    named = {each: root.keys[each].key for each in active(root, role)}
+    good = signers_of(envelope, lambda key_id: named.get(key_id)).good
+    return is_enough(good, root.roles[role], root, ACTIVE)
 
 
 def _added(change: Change) -> Iterator[tuple[Role, bytes]]:

@@ -10,7 +10,7 @@ import base64
 import json
 from typing import Any, Final
 
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 
 from fabric.codes import Code
 from fabric.core.envelope import RECORD_TYPE, Envelope, Signature

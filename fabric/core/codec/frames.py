@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 
 from fabric.codes import Code
 from fabric.core.frames import KNOWN, Frame
