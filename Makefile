@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 FLAKE8_ASYNC := --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC109,ASYNC120 \
 	--startable-in-context-manager serve_admin,serve_ingress,serve_egress,_serve_admin,keep_running
 
-.PHONY: up down test check fmt docs lab bench clean
+.PHONY: up down test check fmt docs fuzz lab bench clean
 
 $(VENV)/.product: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,6 +47,10 @@ fmt: $(VENV)/.check
 
 docs: $(VENV)/.check  ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
+
+FUZZ ?= 1000000
+fuzz: $(VENV)/.test  ## a million inputs into every decoder, or FUZZ of them; two processes
+	@FABRIC_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -n 2 tests/core/test_codec_fuzz.py
 
 lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
 	@$(BIN)/python -m pytest -q -m slow

@@ -69,6 +69,10 @@ class AdminClient:
     async def unexpose(self, service: str) -> Json:
         return await self._call("DELETE", f"/v1/services/{service}")
 
+    async def publish(self, envelope: Json) -> Json:
+        """Hand the node a signed record, as the object of its file, to spread it."""
+        return await self._call("POST", "/v1/records", envelope)
+
     @asynccontextmanager
     async def open_forward(self, listen: str, service: str) -> AsyncIterator[Documents]:
         """Have the node listen at *listen* for as long as the block runs; yield its report lines.

@@ -39,6 +39,19 @@ for _command in (
 ):
     app.command(_command, sort_key=len(list(app)))
 
+# By name: whoever only looks at a fabric does not wait for what signs records to be imported.
+for _name, _where, _what in (
+    ("init", "creation:init", "Create a fabric of your own: its id, keys and trust root."),
+    ("node", "members:node", "Say who belongs to the fabric."),
+    ("service", "grants:service", "Say who may offer and open a service."),
+    ("policy", "grants:policy", "Say what holds for every node."),
+    ("revoke", "grants:revoke", "Say that a node or service is no more."),
+    ("directory", "roots:directory", "Sign the fabric's records anew."),
+    ("root", "roots:root", "See and change which keys may sign what."),
+    ("record", "records:record", "See, check and hand out signed records."),
+):
+    app.command(f"cli.ctl.{_where}", name=_name, help=_what, sort_key=len(list(app)))
+
 
 def main() -> None:
     sys.exit(finish(app))

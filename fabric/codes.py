@@ -480,3 +480,8 @@ class Code(enum.IntEnum):
         "Nothing has proved lately that the service answers.",
         "See `fabricctl services`; open a channel to it.",
     )
+    LIFE_TOO_LONG = (
+        137,
+        "The record would be valid for longer than its kind may be.",
+        "Sign it again with fabricctl: twice the usual life of its kind is the most.",
+    )

@@ -31,6 +31,7 @@ def own_folder(path: Path, *, mode: int = 0o700) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir(mode=mode)
+        _flush_folder(path.parent)  # or a crash could take it, with all that was put into it
     except FileExistsError:
         if path.parent.stat().st_mode & stat.S_IWOTH and not _is_own(path.lstat()):
             raise PermissionError(f"{path} is not a folder of this user's") from None

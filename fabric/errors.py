@@ -24,6 +24,15 @@ class RemoteProtocolError(FabricError):
         self.detail = detail
 
 
+class RecordError(FabricError):
+    """Bytes that are no record or no envelope, wherever they came from; :attr:`code` says why."""
+
+    def __init__(self, code: Code, detail: str = "") -> None:
+        super().__init__(f"{code.label}: {detail or code.sentence}")
+        self.code = code
+        self.detail = detail
+
+
 class ConfigError(FabricError):
     """A configuration cannot be used. The *operator* acts: :attr:`mistakes` lists all of them."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
 from fabric.core.identity import SIGNATURE_BYTES, has_signed
 from fabric.core.records import KeyId, key_id_of
-from fabric.core.shapes import octets, sequence, text
+from fabric.core.shapes import instance, octets, octets_up_to, sequence, text
 
 RECORD_TYPE: Final = "application/vnd.trio-fabric.record+json"
 """The only payload type so far."""
@@ -42,23 +42,13 @@ class Signature:
     value: bytes = field(validator=octets(SIGNATURE_BYTES), repr=False)
 
 
-def _payload(_envelope: object, _attribute: object, value: Any) -> None:  # noqa: ANN401 -- attrs
-    if type(value) is not bytes or not 0 < len(value) <= MOST_PAYLOAD:
-        raise ValueError(f"the payload is not 1 to {MOST_PAYLOAD} bytes")
-
-
-def _signature(_envelope: object, _attribute: object, value: object) -> None:
-    if type(value) is not Signature:
-        raise ValueError("not a signature")
-
-
 @frozen
 class Envelope:
     """A payload as it was signed. Says nothing about whether the signatures are good."""
 
-    payload: bytes = field(validator=_payload)
+    payload: bytes = field(validator=octets_up_to(MOST_PAYLOAD, least=1))
     signatures: tuple[Signature, ...] = field(
-        validator=sequence(_signature, least=1, most=MOST_SIGNATURES)
+        validator=sequence(instance(Signature), least=1, most=MOST_SIGNATURES)
     )
     payload_type: str = field(validator=text(most=128), default=RECORD_TYPE)
     digest: Digest = field(init=False, eq=False, repr=False)

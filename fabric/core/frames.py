@@ -19,7 +19,7 @@ does not know it ignores it. Durations are milliseconds from receipt, for clocks
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from attrs import field, frozen
 
@@ -31,7 +31,7 @@ from fabric.core.identity import (
     NONCE_BYTES,
     SIGNATURE_BYTES,
 )
-from fabric.core.shapes import Shape, maybe, number, octets, sequence, text, truth
+from fabric.core.shapes import maybe, number, octets, octets_up_to, row, sequence, text, truth
 
 CHALLENGE_KIND: Final = 1
 """Kind of the unidirectional stream that carries the Challenge."""
@@ -66,25 +66,14 @@ KEY_DIGEST_BYTES: Final = 16
 RECORD_DIGEST_BYTES: Final = 16
 """Of a record's key and of a record, in the list of a bucket."""
 
+MOST_ACCUSERS: Final = 8
+"""Whose word is carried on with a suspicion or a death: two areas and some to spare."""
 
-def _at_most(size: int) -> Shape:
-    def check(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not bytes or len(value) > size:
-            raise ValueError(f"{attribute.name} is not at most {size} bytes")
+ROLL_BYTES: Final = 8
+"""Of the digest over the lives of all members."""
 
-    return check
-
-
-def _row(*shapes: Shape) -> Shape:
-    """A list of exactly these shapes."""
-
-    def check(frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not tuple or len(value) != len(shapes):
-            raise ValueError(f"{attribute.name} is not a list of {len(shapes)} items")
-        for shape, item in zip(shapes, value, strict=True):
-            shape(frame, attribute, item)
-
-    return check
+MOST_ROLL: Final = 48 << 10
+"""Bytes of one roll: 2,891 members; of a larger fleet each roll shows a part."""
 
 
 _NAME = text(most=64)
@@ -128,10 +117,10 @@ class Hello(Frame):
     boot_seq: int = field(validator=number(least=1))
     signature: bytes = field(validator=octets(SIGNATURE_BYTES))
     """See :func:`fabric.core.proof.hello_statement`."""
-    record: bytes = field(validator=_at_most(MOST_HELLO_RECORD), default=b"")
+    record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
     """The dialler's own node record, as a packed envelope; empty when it holds none."""
     roots: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_HELLO_ROOTS), most=16), default=()
+        validator=sequence(octets_up_to(MOST_HELLO_ROOTS), most=16), default=()
     )
     """Trust roots after the acceptor's version, as packed envelopes, in order; as many as fit."""
     root_version: int = field(validator=number(), default=0)
@@ -149,10 +138,10 @@ class HelloOk(Frame):
     """The highest that both speak."""
     instance: bytes = field(validator=octets(INSTANCE_BYTES))
     boot_seq: int = field(validator=number(least=1))
-    record: bytes = field(validator=_at_most(MOST_HELLO_RECORD), default=b"")
+    record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
     """The acceptor's own node record, where the dialler wants it."""
     roots: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_ENVELOPE), most=16), default=()
+        validator=sequence(octets_up_to(MOST_ENVELOPE), most=16), default=()
     )
     """Trust roots that the dialler may have missed."""
 
@@ -174,7 +163,7 @@ class Refused(Frame):
     """Name of the node that refused."""
     channel_id: bytes = field(validator=_channel_id, default=_NO_CHANNEL)
     roots: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_ENVELOPE), most=16), default=()
+        validator=sequence(octets_up_to(MOST_ENVELOPE), most=16), default=()
     )
     """In place of HelloOk: trust roots that the dialler may have missed."""
 
@@ -220,7 +209,7 @@ class Records(Frame):
     TYPE: ClassVar[int] = 8
     items: tuple[tuple[bytes, int, bytes, int], ...] = field(
         validator=sequence(
-            _row(_at_most(MOST_ENVELOPE), number(most=255), octets(8), number(most=2**32 - 1)),
+            row(octets_up_to(MOST_ENVELOPE), number(most=255), octets(8), number(most=2**32 - 1)),
             most=MOST_RECORDS,
         )
     )
@@ -266,12 +255,18 @@ class IndirectAck(Frame):
 
 @frozen(kw_only=True)
 class Suspect(Frame):
-    """*accuser* got no answer from *subject* in its *incarnation*."""
+    """*accuser* signs that it got no answer from *subject* in its *incarnation*."""
 
     TYPE: ClassVar[int] = 13
     subject: str = field(validator=_NAME)
     incarnation: int = field(validator=number())
+    alive: bytes = field(validator=octets(SIGNATURE_BYTES))
+    """The subject's own, of ``Alive``: without it nobody could speak of that incarnation."""
     accuser: str = field(validator=_NAME)
+    signature: bytes = field(validator=octets(SIGNATURE_BYTES))
+    """The accuser's; see :mod:`fabric.core.testimony`."""
+    silent: int = field(validator=number(most=2**32 - 1), default=0)
+    """Milliseconds for which the accuser had heard nothing. Advice: not signed, and capped."""
 
 
 @frozen(kw_only=True)
@@ -291,7 +286,16 @@ class Dead(Frame):
     TYPE: ClassVar[int] = 15
     subject: str = field(validator=_NAME)
     incarnation: int = field(validator=number())
-    accusers: tuple[str, ...] = field(validator=sequence(_NAME, least=1, most=8))
+    alive: bytes = field(validator=octets(SIGNATURE_BYTES))
+    accusers: tuple[str, ...] = field(validator=sequence(_NAME, least=1, most=MOST_ACCUSERS))
+    signatures: tuple[bytes, ...] = field(
+        validator=sequence(octets(SIGNATURE_BYTES), least=1, most=MOST_ACCUSERS)
+    )
+    """Of each accuser in turn, as in ``Suspect``."""
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.accusers) != len(self.signatures):
+            raise ValueError("accusers and signatures differ in length")
 
 
 @frozen(kw_only=True)
@@ -302,6 +306,16 @@ class Left(Frame):
     subject: str = field(validator=_NAME)
     incarnation: int = field(validator=number())
     signature: bytes = field(validator=octets(SIGNATURE_BYTES))
+
+
+@frozen(kw_only=True)
+class RollCall(Frame):
+    """The digest of all that I hold of the members' lives; where ours differed, the list."""
+
+    TYPE: ClassVar[int] = 18
+    digest: bytes = field(validator=octets(ROLL_BYTES))
+    entries: bytes = field(validator=octets_up_to(MOST_ROLL), default=b"")
+    """See :mod:`fabric.core.lives`; empty where only the digests are compared."""
 
 
 @frozen(kw_only=True)
@@ -336,7 +350,7 @@ class Listing(Frame):
 
     TYPE: ClassVar[int] = 66
     bucket: int = field(validator=number(most=BUCKETS - 1))
-    entries: bytes = field(validator=_at_most(48 << 10))
+    entries: bytes = field(validator=octets_up_to(48 << 10))
     is_last: bool = field(validator=truth)
     """Whether no further part of this bucket follows."""
 
@@ -357,7 +371,7 @@ class Page(Frame):
 
     TYPE: ClassVar[int] = 68
     envelopes: tuple[bytes, ...] = field(
-        validator=sequence(_at_most(MOST_ENVELOPE), most=MOST_RECORDS)
+        validator=sequence(octets_up_to(MOST_ENVELOPE), most=MOST_RECORDS)
     )
     is_last: bool = field(validator=truth, default=True)
 
@@ -393,7 +407,7 @@ KNOWN: Final = MappingProxyType(
         for kind in (
             *(Challenge, Hello, HelloOk, Refused, Offers, Draining, Bye),
             *(Records, Probe, ProbeAck, IndirectProbe, IndirectAck),
-            *(Suspect, Alive, Dead, Left, Observed),
+            *(Suspect, Alive, Dead, Left, RollCall, Observed),
             *(Root, Buckets, Listing, Want, Page),
             *(Open, Accepted),
         )

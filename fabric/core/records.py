@@ -17,11 +17,13 @@ kind                  subject             author                 order
 ``endpoint``          node id             that node              (0, sequence)
 ``offers``            node id             that node              (0, sequence)
 ``sightings``         node id             that node, which saw   (0, sequence)
-``update_report``     node id             that node              (0, sequence)
 ``update_intent``     component           intent                 (epoch, generation)
 ``update_head``       component           orchestrator, recovery  (epoch, generation)
 ``lease``             lease id            orchestrator           (epoch, generation)
+``update_report``     node id             that node              (0, sequence)
 ====================  ==================  =====================  =================================
+
+The last four are defined in :mod:`.update_records`; :mod:`.kinds` lists them all.
 
 A *generation* is drawn by the control plane and counts one record's changes. A *sequence* is drawn
 by a node for the records that it signs about itself. The two are different types on purpose: what
@@ -30,22 +32,30 @@ carries a sequence can never pass for what carries a generation.
 A *tombstone* is a record with ``revoked``: it says that its subject is no more, keeps the other
 fields as they were, and outlives everything that it ends.
 
-Kinds of later releases are :class:`Opaque`: kept and passed on, never interpreted.
+Records of later releases that this one cannot interpret are :class:`Opaque`: kept and passed on.
 """
 
 from __future__ import annotations
 
 import enum
-import itertools
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Final, NamedTuple, NewType, TypeAlias
 
 from attrs import field, frozen
 
 from fabric.core.access import LONGEST_SELECTOR, MOST_SELECTORS, parse_selector
 from fabric.core.identity import KEY_BYTES, NodeId, is_valid_key, node_id_of
-from fabric.core.shapes import Shape, maybe, number, octets, sequence, text, truth
+from fabric.core.shapes import (
+    ascending,
+    instance,
+    mapping,
+    maybe,
+    number,
+    octets,
+    sequence,
+    text,
+    truth,
+)
 
 KeyId = NewType("KeyId", str)
 """Names a signing key: made of the key as a node id is, so that a node's key id is its node id."""
@@ -121,54 +131,22 @@ def selectors(record: object, attribute: Any, value: Any) -> None:  # noqa: ANN4
         parse_selector(each)
 
 
-def ascending(each: Shape, *, most: int) -> Shape:
-    """At most *most* items of shape *each*, sorted, none twice: one set has one spelling."""
-    items = sequence(each, most=most)
-
-    def check(record: object, attribute: Any, value: Any) -> None:  # noqa: ANN401 -- attrs
-        items(record, attribute, value)
-        if any(one >= two for one, two in itertools.pairwise(value)):
-            raise ValueError(f"{attribute.name} is not sorted, or names one item twice")
-
-    return check
-
-
-def mapping(key: Shape, value: Shape, *, most: int) -> Shape:
-    """At most *most* pairs."""
-
-    def check(record: object, attribute: Any, pairs: Any) -> None:  # noqa: ANN401 -- attrs
-        if not isinstance(pairs, Mapping) or len(pairs) > most:
-            raise ValueError(f"{attribute.name} is not an object of at most {most} entries")
-        for name, item in pairs.items():
-            key(record, attribute, name)
-            value(record, attribute, item)
-
-    return check
-
-
-def instance(kind: type) -> Shape:
-    """An object of *kind*, which has checked itself."""
-
-    def check(_record: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
-        if type(value) is not kind:
-            raise ValueError(f"{attribute.name} is not a {kind.__name__}")
-
-    return check
-
-
 # -- what all records have --
 @frozen(kw_only=True)
 class Record:
     """What every record has, whatever it says. Times are unix seconds."""
 
     KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+    """The highest ``v`` that this release interprets."""
     AUTHOR: ClassVar[str]
     """A :class:`Role`, or :data:`NODE`."""
     LIFE: ClassVar[int] = 90 * DAY
     """Seconds from ``issued_at`` to ``expires_at`` that authors choose unless they are told."""
 
     v: int = field(validator=number(least=1, most=2**31), default=1)
-    """Version of this kind's meaning. Fields may be added without raising it."""
+    """Version of this kind's meaning. Fields may be added without raising it; values that an
+    older release would refuse may not."""
     fabric: bytes = field(validator=octets(16))
     """The fabric's id: what was signed for one fabric says nothing in another."""
     subject: str = field(validator=_ID)
@@ -191,8 +169,21 @@ class Record:
         return Key(self.KIND, self.subject)
 
     @property
+    def authors(self) -> tuple[str, ...]:
+        """Roles of which one has to have signed this, or :data:`NODE`."""
+        return (self.AUTHOR,)
+
+    @property
     def order(self) -> Order:
-        raise NotImplementedError  # every kind is one of the two below, or Opaque
+        """Which of two records of one key is the newer."""
+        # Not abstract: a bare Record is a type to ask for, and nobody makes one.
+        raise NotImplementedError
+
+
+def about_the_fabric(record: Record) -> None:
+    """Raise :exc:`ValueError` unless *record* is about the fabric as a whole."""
+    if record.subject != FABRIC:
+        raise ValueError(f"the subject of a {record.KIND} record is {FABRIC!r}")
 
 
 @frozen(kw_only=True)
@@ -276,8 +267,7 @@ class TrustRoot(Record):
         return 0, self.version
 
     def check(self) -> None:
-        if self.subject != FABRIC:
-            raise ValueError(f"the subject of a trust root is {FABRIC!r}")
+        about_the_fabric(self)
         for key_id, key in self.keys.items():
             if key_id != node_id_of(key.key):
                 raise ValueError(f"{key_id} is not the id of its key")
@@ -359,6 +349,9 @@ class ControlEndpoints(Authored):
     )
     retired: tuple[str, ...] = field(validator=ascending(text(most=256), most=64), default=())
 
+    def check(self) -> None:
+        about_the_fabric(self)
+
 
 @frozen(kw_only=True)
 class Targets:
@@ -389,6 +382,9 @@ class Policy(Authored):
         validator=mapping(_NAME, instance(Targets), most=32), factory=dict
     )
     """By role; ``critical`` and ``default`` stand for nodes so marked and for all others."""
+
+    def check(self) -> None:
+        about_the_fabric(self)
 
 
 # -- said by a node about itself --
@@ -467,35 +463,27 @@ class SightingsRecord(OwnWord):
 # -- not understood here --
 @frozen(kw_only=True)
 class Opaque(Record):
-    """A record of a kind that this release does not know: kept, passed on, never used."""
+    """A record of a later release, maybe of a known kind: kept, passed on, never used."""
 
     kind: str = field(validator=_NAME)
-    ordered: Order
-    own_word: bool
+    ordered: Order = field(validator=sequence(number(most=2**53 - 1), least=2, most=2))
+    own_word: bool = field(validator=truth)
     """Whether it carries a sequence, and so is a node's word about itself."""
+    author: str = field(validator=_LABEL, default="")
+    """That of the kind, where the kind is known."""
+
+    def check(self) -> None:
+        if "/" in self.kind:
+            raise ValueError("a kind has no slash in it")
 
     @property
     def key(self) -> Key:
         return Key(self.kind, self.subject)
 
     @property
+    def authors(self) -> tuple[str, ...]:
+        return (self.author or (NODE if self.own_word else Role.DIRECTORY),)
+
+    @property
     def order(self) -> Order:
         return self.ordered
-
-
-KINDS: Final[Mapping[str, type[Record]]] = MappingProxyType(
-    {
-        kind.KIND: kind
-        for kind in (
-            TrustRoot,
-            NodeRecord,
-            ServiceRecord,
-            ControlEndpoints,
-            Policy,
-            EndpointRecord,
-            OffersRecord,
-            SightingsRecord,
-        )
-    }
-)
-"""Every kind that this release understands."""

@@ -6,7 +6,8 @@ raises here; the codec turns the same exceptions into the peer's fault when the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 Shape: TypeAlias = Callable[[object, Any, Any], None]
@@ -21,6 +22,16 @@ def octets(size: int) -> Shape:
     def check(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
         if type(value) is not bytes or len(value) != size:
             raise ValueError(f"{attribute.name} is not {size} bytes")
+
+    return check
+
+
+def octets_up_to(most: int, *, least: int = 0) -> Shape:
+    """*least* to *most* bytes."""
+
+    def check(_frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
+        if type(value) is not bytes or not least <= len(value) <= most:
+            raise ValueError(f"{attribute.name} is not {least} to {most} bytes")
 
     return check
 
@@ -69,5 +80,52 @@ def sequence(each: Shape, *, most: int, least: int = 0) -> Shape:
             raise ValueError(f"{attribute.name} is not a list of {least} to {most} items")
         for item in value:
             each(frame, attribute, item)
+
+    return check
+
+
+def row(*shapes: Shape) -> Shape:
+    """A tuple of exactly these shapes."""
+
+    def check(frame: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
+        if type(value) is not tuple or len(value) != len(shapes):
+            raise ValueError(f"{attribute.name} is not a list of {len(shapes)} items")
+        for shape, item in zip(shapes, value, strict=True):
+            shape(frame, attribute, item)
+
+    return check
+
+
+def ascending(each: Shape, *, most: int) -> Shape:
+    """At most *most* items of shape *each*, sorted, none twice: one set has one spelling."""
+    items = sequence(each, most=most)
+
+    def check(record: object, attribute: Any, value: Any) -> None:  # noqa: ANN401 -- attrs
+        items(record, attribute, value)
+        if any(one >= two for one, two in itertools.pairwise(value)):
+            raise ValueError(f"{attribute.name} is not sorted, or names one item twice")
+
+    return check
+
+
+def mapping(key: Shape, value: Shape, *, most: int) -> Shape:
+    """At most *most* pairs."""
+
+    def check(record: object, attribute: Any, pairs: Any) -> None:  # noqa: ANN401 -- attrs
+        if not isinstance(pairs, Mapping) or len(pairs) > most:
+            raise ValueError(f"{attribute.name} is not an object of at most {most} entries")
+        for name, item in pairs.items():
+            key(record, attribute, name)
+            value(record, attribute, item)
+
+    return check
+
+
+def instance(kind: type) -> Shape:
+    """An object of *kind*, which has checked itself."""
+
+    def check(_record: object, attribute: Any, value: object) -> None:  # noqa: ANN401 -- attrs
+        if type(value) is not kind:
+            raise ValueError(f"{attribute.name} is not a {kind.__name__}")
 
     return check

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from nacl.signing import SigningKey
 
 from fabric.core.access import Subject
 from fabric.core.frames import (
+    BUCKET_BYTES,
+    BUCKETS,
     Accepted,
+    Alive,
+    Buckets,
     Bye,
     Challenge,
+    Dead,
     Draining,
     Frame,
     Hello,
     HelloOk,
+    IndirectAck,
+    IndirectProbe,
+    Left,
+    Listing,
+    Observed,
     Offers,
     Open,
+    Page,
+    Probe,
+    ProbeAck,
+    Records,
     Refused,
+    RollCall,
+    Root,
+    Suspect,
+    Want,
 )
 from fabric.core.identity import NodeName
 
 FABRIC_ID = bytes(range(16))
+
+_NODE = "x3mpp7pwcwru7yjqps72ac73lzhugctu"
+_ANOTHER = "y2chlvgeru2uy6aaznufcsng7b3khnei"
 
 _FRAMES: tuple[Frame, ...] = (
     Challenge(nonce=b"c" * 32, root_version=3),
@@ -45,13 +66,53 @@ _FRAMES: tuple[Frame, ...] = (
     Draining(until=30_000),
     Bye(code=24),
     Open(channel_id=b"h" * 16, service="demo", deadline=5_000, client="192.0.2.7:50123"),
-    Accepted(offset=0, load=17),
+    Accepted(offset=1_000_000, load=17),
+    Records(items=((b"envelope 1", 7, b"w" * 8, 40), (b"envelope 2", 0, b"v" * 8, 0))),
+    Probe(seq=4_000_000_000, root=b"r" * 16),
+    ProbeAck(seq=4_000_000_000, root=b"R" * 16),
+    IndirectProbe(seq=8, target=_NODE),
+    IndirectAck(seq=8, target=_NODE, reached=True),
+    Suspect(
+        subject=_NODE,
+        incarnation=3,
+        alive=b"a" * 64,
+        accuser=_ANOTHER,
+        signature=b"s" * 64,
+        silent=2_500,
+    ),
+    Alive(subject=_NODE, incarnation=4, signature=b"s" * 64),
+    Dead(
+        subject=_NODE,
+        incarnation=3,
+        alive=b"a" * 64,
+        accusers=(_ANOTHER, _NODE),
+        signatures=(b"s" * 64, b"t" * 64),
+    ),
+    Left(subject=_NODE, incarnation=4, signature=b"s" * 64),
+    RollCall(digest=b"d" * 8, entries=b"e" * 17),
+    Observed(address="198.51.100.7:4433"),
+    Root(root=b"r" * 16),
+    Buckets(digests=bytes(range(BUCKETS)) * BUCKET_BYTES),
+    Listing(bucket=255, entries=b"k" * 16 + b"d" * 16, is_last=True),
+    Want(keys=(b"k" * 16, b"l" * 16)),
+    Page(envelopes=(b"envelope 1", b"envelope 2"), is_last=False),
 )
+_FROM_STRANGERS: tuple[Frame, ...] = (
+    evolve(
+        cast(Hello, _FRAMES[1]),
+        record=b"my record",
+        roots=(b"root 2", b"root 3"),
+        wants_record=True,
+    ),
+    evolve(cast(HelloOk, _FRAMES[2]), record=b"my record", roots=(b"root 4",)),
+    evolve(cast(Refused, _FRAMES[3]), roots=(b"root 4",)),
+)
+"""Of types that are above already: with the fields that nodes which know each other leave out."""
 
 
 def some_frames() -> tuple[Frame, ...]:
-    """Return one frame of every type, with every field filled."""
-    return _FRAMES
+    """Return one frame of every type and, for some, a second one: between them, all fields."""
+    return _FRAMES + _FROM_STRANGERS
 
 
 def a_frame(kind: type[Frame], **changes: Any) -> Any:  # noqa: ANN401 -- evolve takes any field

@@ -1,4 +1,4 @@
-"""The one module that touches qh3: its QUIC engine, made fit for this driver.
+"""What touches qh3: its QUIC engine, made fit for this driver; the TLS half in :mod:`._tls`.
 
 Theory of operation
 ===================
@@ -16,8 +16,9 @@ Four traits of the core shape the code:
 * the core is shown one constant peer address for ever (:data:`PEER`): paths live beneath it, and
   so does the bound on what may go to an address not yet proved (its own raises for good when the
   bound cuts a datagram);
-* it loses track of a FIN without data (:data:`.stream.END_MARK`) and of probe copies that wait for
-  the congestion window (:meth:`Engine._take_events`);
+* it loses track of a FIN without data (:data:`.stream.END_MARK`), of a reset that was acknowledged
+  before the data it cuts short (:meth:`Engine._on_peer_end`), and of what waits for the congestion
+  window when its stream finishes (:meth:`Engine._take_events`);
 * a stranger's bytes can panic it (pyo3's ``PanicException``, a ``BaseException``): callers wrap
   :meth:`Engine.feed`, :meth:`Engine.poll` and :meth:`Engine.on_timer`, and ask
   :func:`is_engine_failure` what to do with what they catch.
@@ -32,17 +33,21 @@ from contextlib import suppress
 from typing import Any
 
 from qh3 import tls
-from qh3._hazmat import Buffer, QuicConnectionCore, pull_quic_header
+from qh3._hazmat import QuicConnectionCore, pull_quic_header
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionState
-from qh3.quic.packet import (
-    QuicTransportParameters,
-    encode_quic_retry,
-    push_quic_transport_parameters,
-)
+from qh3.quic.packet import encode_quic_retry
 from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError
 
+from fabric.trio_quic._tls import (
+    ACK_DELAY_EXPONENT,
+    ACTIVE_CIDS,
+    MAX_ACK_DELAY,
+    MAX_UNIDIRECTIONAL,
+    Bridge,
+    SpentBridge,
+)
 from fabric.trio_quic.identity import Identity, raw_key
 from fabric.trio_quic.routing import CID_BYTES
 from fabric.trio_quic.settings import Settings
@@ -68,29 +73,11 @@ PEER = ("192.0.2.1", 4433)
 SERVER_NAME = "node.fabric.invalid"
 """One constant for all nodes: no identity crosses the wire in clear."""
 
-MAX_UDP_PAYLOAD = 65_527
-"""What we say we can receive. The stock client says 1472, which caps the acceptor's datagrams."""
-
-ACTIVE_CIDS = 2
-"""Connection IDs kept per connection: one in use, one spare."""
-
-MAX_UNIDIRECTIONAL = 16
-"""Per connection: the credit stream, a greeting, and room for its user's own."""
-
 MAX_UNPACKED = 64
 """Datagrams made ahead of a flush; a GSO run. The core packs at most 16 frames ahead."""
 
-ACK_DELAY_EXPONENT = 3
-MAX_ACK_DELAY = 0.025
 IDLE_REASON = "Idle timeout"
 """The core's words for it. A stateless reset is the other end without a close, without words."""
-
-MAX_CRYPTO = 16 * 1024
-"""Handshake bytes per epoch: a Hello takes 2 KiB, an acceptor's flight 1."""
-
-CRYPTO_BUFFER_EXCEEDED = 0x0D
-UNEXPECTED_MESSAGE = 0x10A
-DECODE_ERROR = 0x132
 
 
 def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> QuicConfiguration:
@@ -118,78 +105,7 @@ def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> Qui
     return made
 
 
-class _Bridge(QuicTlsBridge):
-    """The TLS half with our transport parameters; a stranger's nonsense ends as a close."""
-
-    limits: Settings
-
-    def __init__(self, *args: Any, limits: Settings, **options: Any) -> None:  # noqa: ANN401
-        self.limits = limits
-        super().__init__(*args, **options)
-
-    def serialize_transport_parameters(self) -> bytes:
-        """Say what we grant. No DATAGRAM frames (the stock client offers an unbounded queue of
-        them), no version information (one version is spoken), no grease."""
-        shared, accepts = self.configuration, not self.configuration.is_client
-        window = shared.max_stream_data
-        parameters = QuicTransportParameters(
-            initial_source_connection_id=self.local_initial_source_connection_id,
-            original_destination_connection_id=(
-                self.original_destination_connection_id if accepts else None
-            ),
-            retry_source_connection_id=self.retry_source_connection_id if accepts else None,
-            stateless_reset_token=self.stateless_reset_token if accepts else None,
-            max_idle_timeout=int(shared.idle_timeout * 1000),
-            max_udp_payload_size=MAX_UDP_PAYLOAD,
-            initial_max_data=shared.max_data,
-            initial_max_stream_data_bidi_local=window,
-            initial_max_stream_data_bidi_remote=window,
-            initial_max_stream_data_uni=window,
-            initial_max_streams_bidi=self.limits.max_streams,
-            initial_max_streams_uni=MAX_UNIDIRECTIONAL,
-            ack_delay_exponent=ACK_DELAY_EXPONENT,
-            max_ack_delay=int(MAX_ACK_DELAY * 1000),
-            active_connection_id_limit=ACTIVE_CIDS,
-        )
-        buffer = Buffer(capacity=512)
-        push_quic_transport_parameters(buffer, parameters)
-        return buffer.data
-
-    def receive_crypto(
-        self,
-        epoch: tls.Epoch,
-        data: bytes,
-        offset: int | None = None,
-        *,
-        version: int | None = None,
-    ) -> None:
-        if (offset or 0) + len(data) > MAX_CRYPTO:  # TLS would keep what a stranger announces
-            raise QuicTlsBridgeError(CRYPTO_BUFFER_EXCEEDED, "too long a handshake message")
-        try:
-            super().receive_crypto(epoch, data, offset, version=version)
-        except QuicTlsBridgeError:
-            raise
-        except Exception as exc:  # the parser raises what it likes; the peer gets one answer
-            raise QuicTlsBridgeError(DECODE_ERROR, f"decode error: {type(exc).__name__}") from exc
-
-
-class _SpentBridge:
-    """Stands in for the TLS half after the handshake: any further CRYPTO data closes.
-
-    Sessions tickets and post-handshake authentication are off, so nothing legal can come, and
-    dropping the real one saves 12 kB per idle connection.
-    """
-
-    version = 1
-    remote_transport_parameters = None
-    handshake_complete = True
-    peer_certificate = None
-
-    def receive_crypto(self, *_args: object, **_options: object) -> None:
-        raise QuicTlsBridgeError(UNEXPECTED_MESSAGE, "unexpected message after the handshake")
-
-
-_SPENT = _SpentBridge()
+_SPENT = SpentBridge()
 
 
 class Engine(QuicConnection):
@@ -217,6 +133,10 @@ class Engine(QuicConnection):
         self._idle_at = math.inf
         self._probes_cleared = 0
         """How many probe timeouts the core had had when last all it had packed was sent."""
+        self._cut: dict[int, int | None] = {}
+        """Streams not finished that were reset, with which code, or only stopped: ``None``."""
+        self._cut_may_wait = False
+        """Whether the last poll may have left packed what tells the peer of :attr:`_cut`."""
         self._unpacked: list[bytes] = []
         super().__init__(
             configuration=shared,
@@ -245,7 +165,7 @@ class Engine(QuicConnection):
 
     def _create_tls(self, remote_source_cid: bytes | None) -> QuicTlsBridge:
         token = self._reset_token(self.host_cid) if self._reset_token is not None else None
-        self._tls = _Bridge(
+        self._tls = Bridge(
             self._configuration,
             limits=self._limits,
             version=self._version,
@@ -290,15 +210,16 @@ class Engine(QuicConnection):
             self._drain_facade()
 
     def _take_events(self, now: float) -> None:
-        """Take what the core has to say, but not while copies of unanswered packets wait in it.
+        """Take what the core has to say, but not while what could break it waits in it, packed.
 
-        A probe timeout packs such copies; where the congestion window is full they wait. When a
-        late ACK of the original then finishes a stream, taking that event drops the stream, and
-        the core breaks as it sends the copy. So what is packed leaves first, and as long as the
-        window does not let it the events stay where they are: a round trip or two.
+        Where the congestion window is full, packed frames wait. If a stream finishes meanwhile,
+        taking that event drops the stream, and the core breaks as it sends a frame of it. Two
+        kinds of frames outlive the need for them: the copies that a probe timeout packs, and a
+        reset or stop of ours when the stream ends by itself. So what is packed leaves first, and
+        as long as the window does not let it the events stay where they are: a round trip or two.
         """
-        core = self._core
-        if core.pto_total == self._probes_cleared or self._unpack(now):
+        probed = self._core.pto_total != self._probes_cleared
+        if not (probed or (self._cut and self._cut_may_wait)) or self._unpack(now):
             self._drain_core()
 
     def _unpack(self, now: float) -> bool:
@@ -307,11 +228,16 @@ class Engine(QuicConnection):
         probes = core.pto_total
         while len(self._unpacked) < MAX_UNPACKED and (sent := core.poll_transmit(now)) is not None:
             self._unpacked.append(sent[0])
-        window = core.congestion_window - core.bytes_in_flight
-        if core.state == "connected" and window < self._limits.max_datagram_bytes:
+        if self._is_window_full():
             return False
         self._probes_cleared = probes
+        self._cut_may_wait = False
         return True
+
+    def _is_window_full(self) -> bool:
+        core = self._core
+        room = core.congestion_window - core.bytes_in_flight
+        return core.state == "connected" and room < self._limits.max_datagram_bytes
 
     def poll(self, now: float, limit: int) -> list[bytes]:
         """Return at most *limit* datagrams to send now, in order."""
@@ -325,6 +251,8 @@ class Engine(QuicConnection):
             if sent is None:
                 break
             datagrams.append(sent[0])
+        if self._cut:
+            self._cut_may_wait = len(datagrams) == limit or self._is_window_full()
         return datagrams
 
     def poll_within(self, allowance: int, now: float, limit: int) -> list[bytes]:
@@ -416,11 +344,13 @@ class Engine(QuicConnection):
 
     def reset(self, stream_id: int, code: int) -> None:
         """Abandon our sending side. A stream already finished is left alone."""
-        _legal(self._core.reset_stream, stream_id, code)
+        if _legal(self._core.reset_stream, stream_id, code):
+            self._cut[stream_id] = code
 
     def stop(self, stream_id: int, code: int) -> None:
         """Ask the peer to abandon its sending side."""
-        _legal(self._core.stop_sending, stream_id, code)
+        if _legal(self._core.stop_sending, stream_id, code):
+            self._cut.setdefault(stream_id, None)
 
     # -- the connection --
     def ping(self, uid: int) -> None:
@@ -466,6 +396,8 @@ class Engine(QuicConnection):
         while (event := take()) is not None:
             kind = event[0]
             if kind == "stream_data":
+                if event[3] and self._cut:
+                    self._on_peer_end(event[1])
                 sink.on_stream_data(event[1], event[2], event[3])
             else:
                 _HANDLERS.get(kind, _ignore)(self, sink, event)
@@ -525,7 +457,28 @@ class Engine(QuicConnection):
         self._core.handshake_confirmed()
         self._tls = _SPENT
 
+    def _on_peer_end(self, stream_id: int) -> None:
+        """Say our reset of this stream again, in case that the core has forgotten the first.
+
+        The core judges anew whether its sending side is finished with each word on data that it
+        sent before a reset: lost, or acknowledged late, they undo that the reset was acknowledged,
+        and the stream is never finished. Now that the peer's side is, the next acknowledgement of
+        a reset finishes it at once. While one is on its way the core sends no second.
+        """
+        code = self._cut.get(stream_id)
+        if code is not None:
+            _legal(self._core.reset_stream, stream_id, code)
+
+    def _on_reset(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        self._on_peer_end(event[1])
+        sink.on_stream_reset(event[1], event[2])
+
+    def _on_stop_sending(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        self.reset(event[1], event[2])  # as the core has done: only so is it known to be cut
+        sink.on_stop_sending(event[1], event[2])
+
     def _on_finished(self, sink: Sink, event: tuple[Any, ...]) -> None:
+        self._cut.pop(event[1], None)
         self._created_local_stream_ids.discard(event[1])
         sink.on_stream_finished(event[1])
 
@@ -553,8 +506,8 @@ def _ignore(_engine: Engine, _sink: Sink, _event: tuple[Any, ...]) -> None:
 
 _HANDLERS: dict[str, Callable[[Engine, Sink, tuple[Any, ...]], None]] = {
     "crypto_data": Engine._on_crypto,
-    "stream_reset": lambda _engine, sink, event: sink.on_stream_reset(event[1], event[2]),
-    "stop_sending": lambda _engine, sink, event: sink.on_stop_sending(event[1], event[2]),
+    "stream_reset": Engine._on_reset,
+    "stop_sending": Engine._on_stop_sending,
     "stream_finished": Engine._on_finished,
     "streams_available": lambda _engine, sink, _event: sink.on_streams_available(),
     "handshake_done": Engine._on_handshake_done,
@@ -567,10 +520,12 @@ _HANDLERS: dict[str, Callable[[Engine, Sink, tuple[Any, ...]], None]] = {
 }
 
 
-def _legal(call: Callable[..., None], *args: Any) -> None:  # noqa: ANN401 -- whatever it takes
+def _legal(call: Callable[..., None], *args: Any) -> bool:  # noqa: ANN401 -- whatever it takes
     # The core refuses what came too late, a reset after everything was acknowledged: no fault.
     with suppress(ValueError, RuntimeError):
         call(*args)
+        return True
+    return False
 
 
 def is_engine_failure(exc: BaseException) -> bool:

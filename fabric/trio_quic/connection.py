@@ -260,12 +260,12 @@ class Connection:
         return enough and self.engine.unsent(stream_id) <= half
 
     def abandon(self, stream_id: int, code: int) -> None:
-        if self.closed is None:
+        if self._is_live(stream_id):
             self.engine.reset(stream_id, code)
             self.touch()
 
     def refuse(self, stream_id: int, code: int) -> None:
-        if self.closed is None:
+        if self._is_live(stream_id):
             self.engine.stop(stream_id, code)
             self.touch()
 
@@ -427,6 +427,7 @@ class Connection:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self.crowded.pop(stream, None)
+            self.credit.stream_finished(stream)
 
     def on_streams_available(self) -> None:
         self._slots.unpark_all()
@@ -492,6 +493,10 @@ class Connection:
         self.endpoint.handshake_ended(self)
         self.endpoint.stranger_settled(self)
 
+    def _is_live(self, stream_id: int) -> bool:
+        """Whether the engine may be told of this stream: one long finished it would open again."""
+        return self.closed is None and stream_id in self.streams
+
     def _is_new(self, stream_id: int) -> bool:
         """Whether the peer opens this stream just now; asked again, it is new no more."""
         if (stream_id & ACCEPTOR != 0) != self.is_dialler or self.closed is not None:
@@ -516,11 +521,11 @@ class Connection:
         if stream_id & UNIDIRECTIONAL:
             self._arrived_one_way(stream_id, data, fin)
             return
-        stream = Stream(self, stream_id)
         if len(self._accepted) >= self.limits.accept_backlog:
-            stream.abort(codes.STREAM_REFUSED)
+            self.engine.reset(stream_id, codes.STREAM_REFUSED)
+            self.engine.stop(stream_id, codes.STREAM_REFUSED)
             return
-        self.streams[stream_id] = stream
+        stream = self.streams[stream_id] = Stream(self, stream_id)
         self._accepted.append(stream)
         stream.on_data(data, fin)
         self._arrivals.unpark_all()
@@ -534,7 +539,7 @@ class Connection:
             return
         full = len(self._accepted_unidirectional) >= STRANGER_UNIDIRECTIONAL
         if kind == CREDIT_KIND or kind > MAX_KIND or full:
-            self.refuse(stream_id, codes.STREAM_REFUSED)
+            self.engine.stop(stream_id, codes.STREAM_REFUSED)
             return
         stream = self.streams[stream_id] = Stream(self, stream_id, sends=False)
         stream.on_data(data[1:], fin)

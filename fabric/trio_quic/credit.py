@@ -20,6 +20,7 @@ falls below :data:`FLOOR`.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from fabric.trio_quic import codes
@@ -27,12 +28,16 @@ from fabric.trio_quic.settings import INITIAL_CREDIT, Settings
 
 if TYPE_CHECKING:
     from fabric.trio_quic.connection import Connection
+    from fabric.trio_quic.stream import Stream
 
 CREDIT_KIND = 0
 """First byte of the credit stream; its user's unidirectional streams take 1 to 63."""
 
 FLOOR = 2 * INITIAL_CREDIT
 """Smallest window of a reader that keeps up, however little is left under the guard."""
+
+LOOK_AGAIN = 64
+"""Finished streams kept before those read meanwhile are let go; then at twice what is left."""
 
 SHORT_PATH = 0.005
 """Round trips up to this many seconds need no more than 1 MiB in flight per stream."""
@@ -116,6 +121,9 @@ class Credit:
         self._reader = GrantReader()
         self._own_stream: int | None = None
         self._out: list[bytes] = []
+        self._finished: list[Stream] = []
+        """Streams that the engine is done with and, when last looked at, a reader was not."""
+        self._look_again_at = LOOK_AGAIN
 
     def grant(self, stream_id: int, consumed: int, limit: int) -> None:
         """Have a grant sent with the next flush."""
@@ -148,11 +156,20 @@ class Credit:
             if stream is not None:
                 stream.on_grant(limit)
 
+    def stream_finished(self, stream: Stream) -> None:
+        """Keep a stream that is over and unread in sight of :meth:`relieve`, or newcomers pay."""
+        if not stream.unread:
+            return
+        self._finished.append(stream)
+        if len(self._finished) >= self._look_again_at:
+            self._finished = [each for each in self._finished if each.unread]
+            self._look_again_at = max(LOOK_AGAIN, 2 * len(self._finished))
+
     def relieve(self) -> None:
         """Reset the streams that went unread the longest until the guard holds again."""
+        held = itertools.chain(self._connection.streams.values(), self._finished)
         waiting = sorted(
-            (stream for stream in self._connection.streams.values() if stream.unread),
-            key=lambda stream: stream.read_at,
+            (stream for stream in held if stream.unread), key=lambda stream: stream.read_at
         )
         for stream in waiting:
             if self.unread <= self._connection.limits.guard_bytes:

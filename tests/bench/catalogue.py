@@ -12,6 +12,7 @@ NONE_STALLED = "none stalled"
 NONE_IDLE = "none idle"
 OWN_QUIC = "own trio_quic"
 HAPROXY, STUNNEL, SSH, KCPTUN = "haproxy", "stunnel pair", "ssh -L", "kcptun"
+JSON_ROWS = "json in sqlite"
 IROH, IROH_REPAIRED, NEBULA = "iroh", "iroh repaired", "nebula"
 
 _QUIC = {AIOQUIC: 15, PROTOTYPE: 0.9}
@@ -45,6 +46,8 @@ FIGURES = (
     Figure("node.rest_cpu", "% of a core", less_is_better=True, allowed=1),
     Figure("ingress.idle_20000_memory", "MB", less_is_better=True, allowed=500),
     Figure("ingress.idle_20000_rate", "1/s", wanted={NONE_IDLE: 0.9}),
+    Figure("cache.load_10k", "s", less_is_better=True, allowed=0.5),
+    Figure("cache.judged_10k", "s", less_is_better=True, allowed=3),
 )
 
 

@@ -15,6 +15,8 @@ import pytest
 import trio
 from attrs import define, field
 
+from cli import fabricctl
+from cli.exits import finish
 from cli.local.fabric import LocalFabric
 from cli.local.setup import prepare
 
@@ -225,3 +227,27 @@ def run_command(fabric):
         return Ran(result.returncode, result.stdout.decode(), result.stderr.decode())
 
     return run
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Return `run("node", "list")`: the command in this process, in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FABRIC_DIR", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run_(*arguments):
+        capsys.readouterr()
+        code = finish(fabricctl.app, [str(one) for one in arguments])
+        told = capsys.readouterr()
+        return Ran(code, told.out, told.err)
+
+    return run_
+
+
+@pytest.fixture
+def fab(run, tmp_path, monkeypatch):
+    """The folder of a fabric just made, which is the working folder."""
+    assert run("init", "fab").code == 0
+    monkeypatch.chdir(tmp_path / "fab")
+    return tmp_path / "fab"

@@ -160,6 +160,26 @@ async def test_the_guard_resets_who_went_unread_longest(autojump_clock):
             pair.dialler.close()
 
 
+async def test_the_guard_resets_finished_streams_left_unread_rather_than_newcomers(
+    autojump_clock,
+):
+    """The sender stops the other direction, so that the engine is done with each at once."""
+    settings = Settings(guard_bytes=4 * INITIAL_CREDIT)
+    async with open_pair(network=Network(), settings=settings) as pair:
+        for _ in range(100):
+            near = await pair.dialler.open_stream()
+            await near.send_all_eof(bytes(INITIAL_CREDIT))
+            near.stop(1)
+        await trio.sleep(5)
+        assert pair.acceptor.stream_count == 0
+        assert 0 < pair.acceptor.credit.unread <= settings.guard_bytes
+        with pytest.raises(StreamReset) as cut:
+            await (await pair.acceptor.accept_stream()).receive_some()
+        assert cut.value.code == codes.READER_STALLED
+        last = [await pair.acceptor.accept_stream() for _ in range(99)][-1]
+        assert len(await read_all(last)) == INITIAL_CREDIT
+
+
 async def test_what_is_promised_to_slow_readers_stays_under_the_guard(autojump_clock):
     settings = Settings(guard_bytes=2 * MIB)
     async with open_pair(network=Network(), settings=settings) as pair:

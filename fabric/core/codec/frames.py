@@ -1,4 +1,4 @@
-"""Frames to bytes and back. The only module that knows the wire format.
+"""Frames to bytes and back.
 
 A frame is a 4-byte big-endian length and a msgpack array ``[type, flags, map]`` of that many
 bytes. Flag 1 marks a frame that whoever does not know its type may ignore; every other unknown
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
-import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgpack
 
 from fabric.codes import Code
 from fabric.core.frames import KNOWN, Frame

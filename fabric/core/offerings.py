@@ -1,0 +1,211 @@
+"""Which nodes offer which service, and which of them count: the registry's index.
+
+Theory of operation
+===================
+
+A node says in its offers record what it serves; whether that counts is for others to say. Of each
+(service, node) this module holds one :class:`Offering`, made anew whenever a record of either
+changes, and thrown away with the record that it came from.
+
+===========  ====================================================================================
+grade        when
+===========  ====================================================================================
+``usable``   service and node have signed records that hold and permit it, the offer has not
+             expired, and nothing speaks against the node
+``hint``     the same, but the offer has expired: still tried, after all others
+``waiting``  it cannot be used now but might be later: the node is gone, or the service has no
+             record that holds; shown as a candidate
+``refused``  it was offered by a node that may not: not shown, not tried
+===========  ====================================================================================
+
+A node whose own record has expired but which is in its *grace* keeps what it offered before and
+adds nothing. Offered before is what it signed before the expiry, what was heard of it while its
+record was live, and what this node's own disk remembers of it: nobody is to lose a service by
+restarting.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from attrs import define, field, frozen
+
+from fabric.codes import Code
+from fabric.core.grants import decay, is_offerer
+from fabric.core.identity import NodeId, NodeName
+from fabric.core.records import NodeRecord, OffersRecord
+from fabric.core.verdicts import Standing
+from fabric.core.views import GONE, DirectoryView, LivenessView, Sworn, name_of
+
+
+class Grade(enum.StrEnum):
+    """What an offer is good for."""
+
+    USABLE = "usable"
+    HINT = "hint"
+    WAITING = "waiting"
+    REFUSED = "refused"
+
+
+INSTANCES: Final = frozenset({Grade.USABLE, Grade.HINT})
+"""Grades of which a channel may be asked for."""
+
+
+@frozen(kw_only=True)
+class Offering:
+    """One node's offer of one service, graded."""
+
+    node: NodeId
+    name: NodeName
+    grade: Grade
+    code: Code | None = None
+    """What speaks against using it."""
+    from_cache: bool = False
+
+    @property
+    def is_instance(self) -> bool:
+        return self.grade in INSTANCES
+
+
+MOST_SHUNNED: Final = 1024
+"""Nodes; beyond it, those that would be forgiven first are."""
+
+_NOTHING: Final[Mapping[NodeId, Offering]] = MappingProxyType({})
+
+
+@define(kw_only=True)
+class Offerings:
+    """All offers that are held, by service. As large as the directory's offers records."""
+
+    directory: DirectoryView
+    liveness: LivenessView
+    me: NodeId
+    _by_service: dict[str, dict[NodeId, Offering]] = field(init=False, factory=dict)
+    _names: dict[NodeId, tuple[str, ...]] = field(init=False, factory=dict)
+    """What the offers record of each node names."""
+    _before: dict[NodeId, frozenset[str]] = field(init=False, factory=dict)
+    """What each node offered when its own record was last live."""
+    _shunned: dict[NodeId, tuple[Code, float]] = field(init=False, factory=dict)
+
+    def of(self, service: str) -> Mapping[NodeId, Offering]:
+        """Return every offering of *service* by node, in no order that means anything."""
+        return self._by_service.get(service, _NOTHING)
+
+    def named(self, node: NodeId) -> tuple[str, ...]:
+        """Return what *node* says that it offers, whether or not it may."""
+        return self._names.get(node, ())
+
+    def services(self) -> frozenset[str]:
+        """Return every name that anybody offers."""
+        return frozenset(self._by_service)
+
+    # -- what changes them --
+    def read_node(self, node: NodeId) -> set[str]:
+        """Take anew all that *node* offers; return the services that this is about."""
+        offers, was = self.directory.offers(node), self.named(node)
+        names = () if offers is None or offers.record.revoked else offers.record.services
+        for service in was:
+            self._drop(service, node)
+        if offers is None or not names:
+            self._names.pop(node, None)
+        else:
+            self._names[node] = names
+            self._grade_all(node, offers)
+        return {*was, *names}
+
+    def read_service(self, service: str) -> None:
+        """Grade anew every offer of *service*: its own record changed."""
+        for node in list(self.of(service)):
+            if offers := self.directory.offers(node):
+                self._by_service[service][node] = self._offering(service, node, offers)
+
+    def shun(self, node: NodeId, code: Code, until: float) -> None:
+        """Use no offer of *node* before *until*."""
+        self._shunned[node] = code, until
+        if len(self._shunned) > MOST_SHUNNED:
+            first = min(self._shunned, key=lambda each: (self._shunned[each][1], each))
+            del self._shunned[first]
+
+    def forgive(self, now: float) -> list[NodeId]:
+        """End what was to last until *now*; return of whom the offers are to be read anew."""
+        over = sorted(node for node, (_, until) in self._shunned.items() if until <= now)
+        for node in over:
+            del self._shunned[node]
+        return over
+
+    # -- grading --
+    def _drop(self, service: str, node: NodeId) -> None:
+        offerings = self._by_service[service]
+        del offerings[node]
+        if not offerings:
+            del self._by_service[service]
+
+    def _grade_all(self, node: NodeId, offers: Sworn[OffersRecord]) -> None:
+        self._remember(node, offers)
+        for service in offers.record.services:
+            offering = self._offering(service, node, offers)
+            self._by_service.setdefault(service, {})[node] = offering
+
+    def _remember(self, node: NodeId, offers: Sworn[OffersRecord]) -> None:
+        """Note what counts as offered before, should the record of *node* expire."""
+        described = self.directory.node(node)
+        if described is None or described.record.revoked:
+            self._before.pop(node, None)
+        elif (
+            described.standing == Standing.LIVE
+            or offers.from_cache
+            or offers.record.issued_at <= described.record.expires_at
+        ):
+            self._before[node] = frozenset(offers.record.services)
+
+    def _offering(self, service: str, node: NodeId, offers: Sworn[OffersRecord]) -> Offering:
+        described = self.directory.node(node)
+        grade, code = self._graded(service, node, described, offers)
+        return Offering(
+            node=node,
+            name=name_of(described.record) if described else NodeName(node),
+            grade=grade,
+            code=code,
+            from_cache=offers.from_cache,
+        )
+
+    def _graded(
+        self,
+        service: str,
+        node: NodeId,
+        described: Sworn[NodeRecord] | None,
+        offers: Sworn[OffersRecord],
+    ) -> tuple[Grade, Code | None]:
+        if described is None:
+            return Grade.REFUSED, Code.UNKNOWN_RECORD
+        if code := decay(described):
+            return Grade.REFUSED, code
+        if described.standing == Standing.GRACE and service not in self._before.get(node, ()):
+            return Grade.REFUSED, Code.SURVIVAL_GRACE
+        if refusal := self._refusal_by_service(service, described.record):
+            return refusal
+        if code := self._absence(node):
+            return Grade.WAITING, code
+        return (Grade.USABLE if offers.standing == Standing.LIVE else Grade.HINT), None
+
+    def _refusal_by_service(
+        self, service: str, node: NodeRecord
+    ) -> tuple[Grade, Code | None] | None:
+        held = self.directory.service(service)
+        if held is None:
+            return Grade.WAITING, Code.UNKNOWN_SERVICE
+        if held.record.revoked:
+            return Grade.REFUSED, Code.REVOKED
+        if not is_offerer(held.record, node):
+            return Grade.REFUSED, Code.OFFER_NOT_PERMITTED
+        return (Grade.WAITING, code) if (code := decay(held)) else None
+
+    def _absence(self, node: NodeId) -> Code | None:
+        if node in self._shunned:
+            return self._shunned[node][0]
+        if node != self.me and self.liveness.state_of(node) in GONE:
+            return Code.NO_INSTANCE
+        return None
