@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import NOTHING, field, fields, frozen
@@ -23,16 +24,17 @@ from fabric.config.model import (
     ServiceConfig,
 )
 from fabric.config.rules import Part, Parts, mistakes_between
-from fabric.config.values import Reader, Wrong, read_name, shown, step
+from fabric.config.values import Reader, Wrong, printable, read_name, shown, step
+from fabric.core.codec.records import decode_record
 from fabric.errors import ConfigError
 from fabric.net.tls import load_key
-from fabric.store.signed_files import load_trust_root
+from fabric.store.signed_files import load_records, load_trust_root
 
 
 def load_config(path: Path) -> NodeConfig:
     """Read and check the file at *path*; relative paths in it start at its folder.
 
-    Reads the key and the trust root too, so that a node which starts has what it needs. Raises
+    Reads the files that it names too, so that a node which starts has what it needs. Raises
     :exc:`ConfigError` with all mistakes, each "path.to.field: what is wrong; remedy".
     """
     return parse_config(_document(path), base=path.absolute().parent)
@@ -79,16 +81,26 @@ class _Reading:
         )
 
     def files(self, node: Part, base: Path) -> None:
-        """Read what the node cannot start without: its key, and the fabric's trust root."""
-        for name, setting, load in (
-            ("key", "key_file", load_key),
-            ("trust_root", "trust_root", load_trust_root),
-        ):
-            try:
-                if setting in node:
-                    load(base / node[setting])
-            except ConfigError as error:
-                self.mistakes.extend(f"node.{name}: {mistake}" for mistake in error.mistakes)
+        """Read what the node starts with: its key, the fabric's trust root, signed records."""
+        fabric = None
+        if "key_file" in node:
+            with self._mistakes_of("node.key"):
+                load_key(base / node["key_file"])
+        if "trust_root" in node:
+            with self._mistakes_of("node.trust_root"):
+                fabric = decode_record(load_trust_root(base / node["trust_root"]).payload).fabric
+        for index, path in enumerate(node.get("records", ())):
+            with self._mistakes_of(f"node.records[{index}]"):
+                load_records([base / path], fabric=fabric)
+
+    @contextmanager
+    def _mistakes_of(self, place: str) -> Iterator[None]:
+        """Take what the block raises about a file for mistakes of the setting that names it."""
+        try:
+            yield
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                self._wrong(place, printable(mistake))
 
     def _list(
         self, name: str, document: Mapping[str, object], keys: Iterable[schema.Key], model: type
@@ -143,7 +155,8 @@ class _Reading:
         names = list(known)
         for name in table:
             if name not in names:
-                self._wrong(f"{place}{step(name)}", f"no such setting; {_meant(place, name, names)}")
+                remedy = _meant(place, name, names)
+                self._wrong(f"{place}{step(name)}", f"no such setting; {remedy}")
 
     def _wrong(self, place: str, sentence: str) -> None:
         self.mistakes.append(f"{place}: {sentence}")

@@ -54,6 +54,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
+def printable(text: str) -> str:
+    """*text* on one line, whatever a path or a file in it may hold."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def step(key: str) -> str:
     """*key* as a place names it: as it stands where TOML takes it without quotes."""
     return key if _BARE_KEY.match(key) else shown(key)
