@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from cli.exits import CommandError, Json, UsageError
-from cli.local.fabric import FOLDER
+from cli.local.fabric import AUTHORITY, FOLDER
 from cli.output import show
 from fabric.core.envelope import Envelope
 from fabric.core.records import Authored, Key
@@ -25,19 +25,16 @@ Dir = Annotated[Path | None, Parameter(name="--dir")]
 SHOWN = 12
 """Files that a person is told one by one; more are a number, and whole only with --json."""
 
-OF_LOCAL_FABRIC = "authority"
-"""Where the authority of a local fabric is, in its folder."""
-
 
 def authority_folder(told: Path | None) -> Path:
     """The folder that is meant, whether or not an authority is there."""
     if told is not None:
         return told
     if named := os.environ.get("FABRIC_DIR"):
-        candidates = [Path(named), Path(named) / OF_LOCAL_FABRIC]
+        candidates = [Path(named), Path(named) / AUTHORITY]
     else:
         here = Path.cwd()
-        local = (above / FOLDER / OF_LOCAL_FABRIC for above in (here, *here.parents))
+        local = (above / FOLDER / AUTHORITY for above in (here, *here.parents))
         candidates = [Path(), *local]
     return next((path for path in candidates if Folder(path).marker.exists()), candidates[0])
 

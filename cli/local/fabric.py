@@ -3,7 +3,8 @@
 ::
 
     .fabric/
-      fabric.toml        the fabric's id and the ports it chose, remembered across runs
+      fabric.toml        the ports that were chosen, remembered across runs
+      authority/         the fabric's authority: its keys, its trust root, what it signed
       lock               held by the one `up` or `down` at work
       NODE/node.toml     the node's configuration, NODE/node.key its key
       NODE/log.jsonl     what its process printed, one JSON object a line
@@ -27,6 +28,8 @@ from fabric.config import NodeConfig, admin_socket_path, load_config
 from fabric.errors import ConfigError
 
 FOLDER = ".fabric"
+AUTHORITY = "authority"
+"""Name of the authority's folder, in the local fabric's."""
 INSPECTED_NODE = "home-1"
 FORWARDING_NODE = "home-1"
 EXPOSING_NODE = "test-1"
@@ -43,6 +46,10 @@ class LocalFabric:
     @property
     def state_file(self) -> Path:
         return self.root / "fabric.toml"
+
+    @property
+    def authority(self) -> Path:
+        return self.root / AUTHORITY
 
     @property
     def names(self) -> tuple[str, ...]:

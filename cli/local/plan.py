@@ -1,17 +1,18 @@
 """What the local fabric consists of, as data: its nodes, and the configuration of each. Pure.
 
-Names, areas and roles are those of a small real fleet: two data centres, a node overseas that
-stands beside the service, and an edge where clients come in.
+Names, areas, sites and roles are those of a small real fleet: two data centres, a node overseas
+that stands beside the service, and an edge where clients come in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cli.exits import Json
 from cli.local.ports import LOOPBACK
+from services.authority import About, Grant
 
 SERVICE = "demo"
 OFFERING_NODE = "usa-los-1"
@@ -20,42 +21,75 @@ EDGE_NODE = "edge-1"
 """The node whose listener clients of the demo come in by."""
 BACKEND = "backend"
 """The demo's HTTP server: a process of the local fabric, and no node."""
+FIRST_NODE = "home-1"
+"""The node that is handed every record of the fabric; all others find it, and by it each other."""
 
 APP_NODE = "app-1"
 """A member that no process of ours runs: its file is there for a program of the reader's own."""
 APP_SERVICE = "echo"
 """What that program may offer."""
 
-OPEN_TO = ("role:ingress", "node:home-1", f"node:{APP_NODE}")
-"""Who may open the demo. test-1 is left out, to show what a refusal looks like."""
-
 DRAIN_TIMEOUT = 10
 """Seconds a node of the local fabric lets its channels finish in: a person waits for `down`."""
+
+GRANTS: Mapping[str, Grant] = {
+    # test-1 is left out, to show what a refusal looks like
+    SERVICE: Grant(
+        offer_by=("role:egress",),
+        open_to=("role:ingress", f"node:{FIRST_NODE}", f"node:{APP_NODE}"),
+        edge_exposable=True,
+        core=True,
+    ),
+    APP_SERVICE: Grant(offer_by=(f"node:{APP_NODE}",), open_to=("any",)),
+}
+"""Who may offer and open each service, as its signed record says at first."""
 
 
 @frozen
 class PlannedNode:
-    """One node: who it is, and the module of the program that runs it."""
+    """One node: what its signed record says of it, and the module of the program that runs it."""
 
     name: str
-    area: str
-    roles: tuple[str, ...]
+    about: About
     program: str = "cli.fabricd"
     file: str = "node.toml"
     """Name of its configuration, in its folder."""
 
 
+_HOME = About(area="home", site_id="home-dc", locality_group="home-lan", nat_group="home-edge")
+
 FLEET = (
-    PlannedNode("home-1", "home", ("control-api", "update-store", "ingress")),
-    PlannedNode("test-1", "test", ("control-api", "relay")),
-    PlannedNode(OFFERING_NODE, "usa", ("relay", "ingress", "egress", "update-cache")),
-    PlannedNode(EDGE_NODE, "home", ("ingress",), program="cli.fabric_ingress"),
+    PlannedNode(
+        FIRST_NODE,
+        evolve(_HOME, roles=("control-api", "update-store", "ingress"), critical=True),
+    ),
+    PlannedNode(
+        "test-1",
+        About(
+            area="test",
+            site_id="test-dc",
+            locality_group="test-lan",
+            nat_group="test-edge",
+            roles=("control-api", "relay"),
+            critical=True,
+        ),
+    ),
+    PlannedNode(
+        OFFERING_NODE,
+        About(
+            area="usa",
+            site_id="usa-los",
+            roles=("relay", "ingress", "egress", "update-cache"),
+            critical=True,
+        ),
+    ),
+    PlannedNode(EDGE_NODE, evolve(_HOME, roles=("ingress",)), program="cli.fabric_ingress"),
 )
 """What `up` starts."""
 
-APP = PlannedNode(APP_NODE, "home", (), program="", file="app.toml")
+APP = PlannedNode(APP_NODE, About(area="home"), program="", file="app.toml")
 MEMBERS = (*FLEET, APP)
-"""Whom every node admits."""
+"""Whom the fabric's authority signs a record for."""
 
 
 @frozen
@@ -68,49 +102,34 @@ class Ports:
     """UDP port of each node, by name."""
 
 
-def configuration(
-    node: PlannedNode, *, fabric_id: str, ports: Ports, public_keys: Mapping[str, str]
-) -> Json:
-    """The TOML document of *node*; *public_keys* holds every member's, in hex."""
+@frozen(kw_only=True)
+class Papers:
+    """What a node is given of what the authority signed: paths, from the node's own folder."""
+
+    trust_root: str
+    records: Sequence[str]
+
+
+def configuration(node: PlannedNode, *, ports: Ports, papers: Papers) -> Json:
+    """The TOML document of *node*, which knows nobody's address but the first node's."""
+    first = f"{LOOPBACK}:{ports.quic[FIRST_NODE]}"
     document: Json = {
         "node": {
             "name": node.name,
-            "fabric_id": fabric_id,
-            "area": node.area,
-            "roles": list(node.roles),
+            "trust_root": papers.trust_root,
+            "seeds": [] if node.name == FIRST_NODE else [first],
+            "records": list(papers.records),
+            "roles": list(node.about.roles),
             "drain_timeout_s": DRAIN_TIMEOUT,
         },
         "quic": {"listen": f"{LOOPBACK}:{ports.quic.get(node.name, 0)}"},
         "log": {"format": "json"},
-        "peers": [
-            _peer(peer, ports, public_keys[peer.name]) for peer in MEMBERS if peer is not node
-        ],
-        "services": {SERVICE: _demo(node, ports)},
     }
-    if node is APP:  # peers learn of it from the node itself, once its program serves it
-        document["services"][APP_SERVICE] = {"open_to": ["any"]}
+    if node.name == OFFERING_NODE:
+        backend = f"{LOOPBACK}:{ports.backend}"
+        # the backend shows the client's address
+        document["services"] = {SERVICE: {"backend": backend, "send_proxy": "v2"}}
     if node.name == EDGE_NODE:
         door = {"listen": f"{LOOPBACK}:{ports.ingress}", "service": SERVICE}
         document["listeners"] = [door]
     return document
-
-
-def _peer(peer: PlannedNode, ports: Ports, public_key: str) -> Json:
-    document = {
-        "name": peer.name,
-        "public_key": public_key,
-        "area": peer.area,
-        "roles": list(peer.roles),
-        "offers": [SERVICE] if peer.name == OFFERING_NODE else [],
-    }
-    if peer.name in ports.quic:  # a member without a fixed port dials, and is never dialled
-        document["address"] = f"{LOOPBACK}:{ports.quic[peer.name]}"
-    return document
-
-
-def _demo(node: PlannedNode, ports: Ports) -> Json:
-    service: Json = {"open_to": list(OPEN_TO), "edge_exposable": True}
-    if node.name == OFFERING_NODE:
-        service["backend"] = f"{LOOPBACK}:{ports.backend}"
-        service["send_proxy"] = "v2"  # the backend shows the client's address
-    return service

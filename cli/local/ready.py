@@ -1,4 +1,4 @@
-"""Waiting for a local fabric: every node ready and connected, or the first reason why not."""
+"""Waiting for a local fabric: nodes that know each other, or the first reason why they do not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import trio
 from attrs import define, field
 
 from cli.client import AdminClient
-from cli.exits import CommandError, NotReachedError
+from cli.exits import CommandError, Json, NotReachedError
 from cli.local.fabric import LocalFabric
 from cli.local.logs import last_lines
-from cli.local.plan import BACKEND
+from cli.local.plan import BACKEND, EDGE_NODE, OFFERING_NODE, SERVICE
 from cli.local.process import Process, wait_ended
 
 READY_WITHIN = 30.0
-"""Seconds for all nodes to be ready and connected; two cores need about three."""
+"""Seconds for all nodes to be ready and connected, and for the edge to have heard of the demo; two
+cores need about three."""
 
 POLL = 0.05
 """Seconds between looks at a node that starts."""
@@ -69,6 +70,9 @@ class _Starting:
     def nodes(self) -> list[str]:
         return [name for name in self.processes if name != BACKEND]
 
+    def _others(self, name: str) -> list[str]:
+        return [other for other in self.nodes if other != name]
+
     async def run(self) -> None:
         """Return once all nodes are ready or one process has ended."""
         async with trio.open_nursery() as nursery:
@@ -87,7 +91,7 @@ class _Starting:
     async def _until_ready(self, name: str) -> None:
         began = trio.current_time()
         admin = self.fabric.admin(name)
-        while not await _is_ready(admin, self.nodes):  # noqa: ASYNC110 - another process
+        while not await _is_ready(admin, self._others(name)):  # noqa: ASYNC110 - another process
             await trio.sleep(POLL)
         took = round(trio.current_time() - began, 2)
         self.ready_after[name] = took
@@ -95,12 +99,23 @@ class _Starting:
             self.tell(f"{name:11} ready after {took:.1f} s")
 
 
-async def _is_ready(admin: AdminClient, nodes: Collection[str]) -> bool:
-    """Whether the node can be used and is connected to every peer among *nodes*."""
+async def _is_ready(admin: AdminClient, others: Collection[str]) -> bool:
+    """Whether the node can be used and is connected to all *others*, of which it may know none.
+
+    The edge has to know, too, who offers the service that clients come for.
+    """
     try:
         if not await admin.ready():
             return False
-        peers = (await admin.snapshot())["peers"]
+        snapshot = await admin.snapshot()
     except NotReachedError:
         return False  # its socket is not there yet
-    return all(peer["state"] == "connected" for peer in peers if peer["name"] in nodes)
+    connected = {peer["name"] for peer in snapshot["peers"] if peer["state"] == "connected"}
+    return connected.issuperset(others) and (admin.name != EDGE_NODE or _is_served(snapshot))
+
+
+def _is_served(snapshot: Json) -> bool:
+    return any(
+        row["name"] == SERVICE and OFFERING_NODE in row["instances"]
+        for row in snapshot["services"]
+    )

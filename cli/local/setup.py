@@ -1,11 +1,10 @@
-"""Making the local fabric's folder ready: id, keys, ports and files, each made once and kept."""
+"""Making the local fabric's folder ready: members, ports and files, each made once and kept."""
 
 from __future__ import annotations
 
-import secrets
 import socket
 import tomllib
-from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import tomli_w
@@ -13,12 +12,13 @@ from attrs import evolve, frozen
 
 from cli.exits import CommandError, Json
 from cli.local.fabric import LocalFabric
+from cli.local.membership import Membership, settle_membership
 from cli.local.plan import FLEET, MEMBERS, PlannedNode, Ports, configuration
 from cli.local.ports import free_ports, is_free
-from fabric.net.tls import create_key, load_key
 
-LAYOUT = 1
-"""Raised when the folder of an older release can no longer be used as it stands."""
+LAYOUT = 2
+"""Raised when the folder of an older release can no longer be used as it stands. 1: nodes had a
+list of peers, and no authority."""
 
 DEFAULT_PORT = 8080
 
@@ -27,7 +27,6 @@ DEFAULT_PORT = 8080
 class Setup:
     """What ``fabric.toml`` remembers."""
 
-    fabric_id: str
     ports: Ports
 
 
@@ -35,18 +34,22 @@ def remembered(fabric: LocalFabric) -> Setup | None:
     """What the folder says of earlier runs; None where there was none."""
     try:
         state = tomllib.loads(fabric.state_file.read_text())
-        if state["layout"] != LAYOUT:
-            raise KeyError("layout")
-        ports = Ports(state["ingress_port"], state["backend_port"], state["quic_ports"])
-        return Setup(state["fabric_id"], ports)
+        if (layout := state["layout"]) != LAYOUT:
+            raise _unusable(fabric, f"is of another release (layout {layout}, not {LAYOUT})")
+        return Setup(Ports(state["ingress_port"], state["backend_port"], state["quic_ports"]))
     except FileNotFoundError:
         return None
     except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise CommandError(
-            "unusable_folder",
-            f"{fabric.state_file} is of another release, or was edited ({error}).",
-            f"End what runs from it, remove {fabric.root}, and run `fabricctl up` again.",
-        ) from error
+        raise _unusable(fabric, f"was edited, or is no file of ours ({error})") from error
+
+
+def _unusable(fabric: LocalFabric, why: str) -> CommandError:
+    return CommandError(
+        "unusable_folder",
+        f"{fabric.state_file} {why}.",
+        f"`fabricctl down` ends what runs from it; remove {fabric.root}, and run `fabricctl up` "
+        "again: it makes a new fabric, with new keys.",
+    )
 
 
 def prepare(fabric: LocalFabric, *, port: int | None, running: frozenset[str]) -> Setup:
@@ -62,16 +65,15 @@ def prepare(fabric: LocalFabric, *, port: int | None, running: frozenset[str]) -
         setup = evolve(setup, ports=evolve(setup.ports, ingress=port))
     if not running:
         setup = evolve(setup, ports=_usable(setup.ports))
-    keys = {node.name: _public_key(fabric, node.name) for node in MEMBERS}
+    members = settle_membership(fabric, is_new=before is None, now=_this_moment())
     for node in MEMBERS:
         _write_config(
             fabric.folder(node.name) / node.file,
-            _document(node, setup, keys),
-            _document(node, before, keys) if before else None,
+            _document(fabric, node, setup, members),
+            _document(fabric, node, before, members) if before else None,
         )
     state = {
         "layout": LAYOUT,
-        "fabric_id": setup.fabric_id,
         "ingress_port": setup.ports.ingress,
         "backend_port": setup.ports.backend,
         "quic_ports": dict(setup.ports.quic),
@@ -80,12 +82,17 @@ def prepare(fabric: LocalFabric, *, port: int | None, running: frozenset[str]) -
     return setup
 
 
+def _this_moment() -> int:
+    """Unix seconds, whole: what records count in."""
+    return int(datetime.now(UTC).timestamp())
+
+
 def _drawn() -> Setup:
     names = [node.name for node in FLEET]
     quic = dict(zip(names, free_ports(socket.SOCK_DGRAM, len(names)), strict=True))
     (backend,) = free_ports(socket.SOCK_STREAM, 1)
     ports = Ports(DEFAULT_PORT, backend, quic)
-    return Setup(secrets.token_hex(16), ports)
+    return Setup(ports)
 
 
 def _usable(ports: Ports) -> Ports:
@@ -101,16 +108,9 @@ def _usable(ports: Ports) -> Ports:
     return evolve(ports, backend=backend, quic=quic)
 
 
-def _document(node: PlannedNode, setup: Setup, keys: Mapping[str, str]) -> Json:
-    return configuration(node, fabric_id=setup.fabric_id, ports=setup.ports, public_keys=keys)
-
-
-def _public_key(fabric: LocalFabric, name: str) -> str:
-    folder = fabric.folder(name)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / "node.key"
-    key = load_key(path) if path.exists() else create_key(path)
-    return key.public.hex()
+def _document(fabric: LocalFabric, node: PlannedNode, setup: Setup, members: Membership) -> Json:
+    papers = members.papers(node.name, fabric.folder(node.name))
+    return configuration(node, ports=setup.ports, papers=papers)
 
 
 def _write_config(path: Path, document: Json, before: Json | None) -> None:
