@@ -48,8 +48,8 @@ class Code(enum.IntEnum):
     PIN_MISMATCH = (
         2,
         "The node that answered holds another key than the one pinned for this peer.",
-        "Compare public_key in [[peers]] with what `fabricd --check-config` says on the peer; "
-        "suspect the address.",
+        "Compare the key in the peer's signed record with what `fabricd --check-config` says on "
+        "the peer; suspect the address.",
     )
     FLOW_CONTROL = (
         3,
@@ -113,7 +113,7 @@ class Code(enum.IntEnum):
     UNKNOWN_KEY = (
         20,
         "No node with this key is known here.",
-        "Add the node to [[peers]] with its public_key, here, and restart this node.",
+        "`fabricctl node add NAME --key KEY`, and let this node hear the record.",
     )
     BAD_PROOF = (
         21,
@@ -485,3 +485,4 @@ class Code(enum.IntEnum):
         "The record would be valid for longer than its kind may be.",
         "Sign it again with fabricctl: twice the usual life of its kind is the most.",
     )
+    ITSELF = (138, "The address leads back to this very node.", "Nothing to do.")
