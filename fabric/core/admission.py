@@ -17,9 +17,10 @@ only for keys that are proved, so that nobody can displace a peer without its ke
 knows whom it reached by the key that TLS proved, and judges version and standing by the same
 rules.
 
-Whoever is not known yet may bring its signed node record; whoever slept through changes of the
-trust root is handed them, also with a refusal, and comes again. What is brought counts only once
-the key behind the Hello is proved, and then as if any peer had told it.
+Who is known is asked last, for it may change on the way: whoever is not known yet brings its
+signed node record; whoever slept through changes of the trust root is handed them, also with a
+refusal, and comes again. What is brought counts only once the key behind it is proved, and then
+as if any peer had told it. Nothing is taken from a key that is barred.
 
 Each machine is a table from (state, event) to the step taken; what is not in it is answered
 with ``unexpected_frame``. Every step ends in effects for the shell: ``Send``, ``Admit``,
@@ -37,6 +38,7 @@ from attrs import define, field, frozen
 
 from fabric.codes import Code
 from fabric.core.frames import (
+    MOST_ANSWER_ROOTS,
     MOST_HELLO_RECORD,
     MOST_HELLO_ROOTS,
     Challenge,
@@ -53,12 +55,12 @@ from fabric.core.standing import Claim, Judgement, Standings, Verdict
 VERSIONS: Final = (1, 1)
 """Lowest and highest protocol version of this release."""
 
-MOST_ANSWER_ROOTS: Final = 256 << 10
-"""Bytes of trust roots with an answer: from a node whose key is proved, to one that has shown
-which version it holds."""
-
 PATIENCE: Final = 5.0
 """Seconds for each thing that is awaited before admission."""
+
+MENDABLE: Final = frozenset({Code.UNKNOWN_KEY, Code.REVOKED, Code.RECORD_EXPIRED})
+"""Why somebody is no member that a newer record could change. Of whom something else is said,
+nothing is heard: it is kept out, whatever it brings."""
 
 
 @frozen(kw_only=True)
@@ -88,6 +90,30 @@ class Ourselves:
     roster: Roster
     letters: Letters
     standings: Standings
+
+    def shown_record(self) -> bytes:
+        """Return this node's own record, as others take it in Hello: empty if it has none."""
+        record = self.letters.own_record()
+        return record if len(record) <= MOST_HELLO_RECORD else b""
+
+    def bar_of(self, key: bytes) -> Code | None:
+        """Return why nothing that the holder of *key* brings is even looked at."""
+        if self.roster.by_key(key) is not None:
+            return None
+        why = self.roster.why_not(key)
+        return None if why in MENDABLE else why
+
+    def why_not(self, key: bytes, objection: Code | None) -> Code:
+        """Return why the holder of *key* is no member, though it brought a record.
+
+        *objection*: what was found against that record, which helps more than that there is none.
+        """
+        why = self.roster.why_not(key)
+        return objection if why is Code.UNKNOWN_KEY and objection is not None else why
+
+    def own_key(self, instance: bytes) -> Code:
+        """Return what it means that a process, *instance*, holds the key of this node."""
+        return Code.ITSELF if instance == self.me.instance else Code.DUPLICATE_IDENTITY
 
 
 @frozen
@@ -166,18 +192,18 @@ class Acceptor:
 
     def judge_hello(self, hello: Hello, now: float) -> list[Effect]:
         self.claimant = self._name_of(hello.key)
-        for code, objects in OBJECTIONS:
-            if objects(self, hello):
+        for objection_to in OBJECTIONS:
+            if (code := objection_to(self, hello)) is not None:
                 return [Refuse(code)]
-        self.we.letters.learn(hello.roots, hello.record)
-        self.missed_roots = self.we.letters.roots_after(
-            hello.root_version, most_bytes=MOST_ANSWER_ROOTS
-        )
-        self.claimant = self._name_of(hello.key)
-        member, version = self.we.roster.by_key(hello.key), common_version(hello.versions)
-        if member is None:
-            return [Refuse(self.we.roster.why_not(hello.key))]
-        assert version is not None  # or OBJECTIONS would have said so
+        letters, teller = self.we.letters, node_id_of(hello.key)
+        objection = letters.learn(hello.roots, hello.record, teller)
+        self.missed_roots = letters.roots_after(hello.root_version, most_bytes=MOST_ANSWER_ROOTS)
+        if (member := self.we.roster.by_key(hello.key)) is None:
+            return [Refuse(self.we.why_not(hello.key, objection))]
+        self.claimant = member.name
+        return self._judge_standing(hello, member, now)
+
+    def _judge_standing(self, hello: Hello, member: Member, now: float) -> list[Effect]:
         claim = Claim(
             peer=member.node_id,
             instance=Instance(hello.instance),
@@ -190,17 +216,19 @@ class Acceptor:
         refusal = Code.DUPLICATE if judgement.verdict is Verdict.SPARE else judgement.refusal
         if refusal is not None:
             return [Refuse(refusal)]
-        answer = HelloOk(
+        version = common_version(hello.versions)
+        assert version is not None  # or OBJECTIONS would have said so
+        admit = Admit(member=member, claim=claim, version=version, judgement=judgement)
+        return [admit, Send(self._answer(hello, version))]
+
+    def _answer(self, hello: Hello, version: int) -> HelloOk:
+        return HelloOk(
             version=version,
             instance=self.we.me.instance,
             boot_seq=self.we.me.boot_seq,
-            record=self.we.letters.own_record() if hello.wants_record else b"",
+            record=self.we.shown_record() if hello.wants_record else b"",
             roots=self.missed_roots,
         )
-        return [
-            Admit(member=member, claim=claim, version=version, judgement=judgement),
-            Send(answer),
-        ]
 
     def give_up(self, _event: TimedOut, _now: float) -> list[Effect]:
         return [Refuse(Code.NO_HELLO)]
@@ -210,20 +238,44 @@ class Acceptor:
         return member.name if member else node_id_of(key)
 
 
-OBJECTIONS: Final[tuple[tuple[Code, Callable[[Acceptor, Hello], bool]], ...]] = (
-    (Code.NO_COMMON_VERSION, lambda end, hello: common_version(hello.versions) is None),
-    (Code.WRONG_FABRIC, lambda end, hello: hello.fabric_id != end.we.me.fabric_id),
-    (
-        Code.UNKNOWN_KEY,
-        lambda end, hello: not hello.record and end.we.roster.why_not(hello.key) is Code.UNKNOWN_KEY,
-    ),
-    (
-        Code.BAD_PROOF,
-        lambda end, hello: not proves(hello, acceptor_key=end.we.me.key, acceptor_nonce=end.nonce),
-    ),
+def _versions_apart(_end: Acceptor, hello: Hello) -> Code | None:
+    return Code.NO_COMMON_VERSION if common_version(hello.versions) is None else None
+
+
+def _another_fabric(end: Acceptor, hello: Hello) -> Code | None:
+    return Code.WRONG_FABRIC if hello.fabric_id != end.we.me.fabric_id else None
+
+
+def _nothing_known(end: Acceptor, hello: Hello) -> Code | None:
+    key, roster = hello.key, end.we.roster
+    if hello.record or key == end.we.me.key or roster.by_key(key) is not None:
+        return None
+    return Code.UNKNOWN_KEY if roster.why_not(key) is Code.UNKNOWN_KEY else None
+
+
+def _unproved(end: Acceptor, hello: Hello) -> Code | None:
+    is_proved = proves(hello, acceptor_key=end.we.me.key, acceptor_nonce=end.nonce)
+    return None if is_proved else Code.BAD_PROOF
+
+
+def _own_key(end: Acceptor, hello: Hello) -> Code | None:
+    return end.we.own_key(hello.instance) if hello.key == end.we.me.key else None
+
+
+def _barred(end: Acceptor, hello: Hello) -> Code | None:
+    return end.we.bar_of(hello.key)
+
+
+OBJECTIONS: Final[tuple[Callable[[Acceptor, Hello], Code | None], ...]] = (
+    _versions_apart,
+    _another_fabric,
+    _nothing_known,
+    _unproved,
+    _own_key,
+    _barred,
 )
-"""What speaks against a Hello, cheapest first. What it brings along is looked at after all of
-them, and standing after that."""
+"""What speaks against a Hello, cheapest first; from the proof on, against a key that is proved.
+What it brings along is looked at after all of them, and standing after that."""
 
 
 @define
@@ -248,44 +300,51 @@ class Dialler:
         return effects
 
     def answer_challenge(self, challenge: Challenge, _now: float) -> list[Effect]:
+        code = self._objection_to_acceptor()
+        return [Send(self._hello(challenge)) if code is None else Refuse(code)]
+
+    def _objection_to_acceptor(self) -> Code | None:
+        """Return why nothing is said to whoever answered: not the intended peer, or no peer."""
+        roster, key = self.we.roster, self.acceptor_key
         if isinstance(self.intent, Direct):
-            if self.intent.peer.key != self.acceptor_key:
-                return [Refuse(Code.PIN_MISMATCH)]
-            if self._member() is None:  # revoked while we dialled
-                return [Refuse(self.we.roster.why_not(self.acceptor_key))]
+            if self.intent.peer.key != key:
+                return Code.PIN_MISMATCH
+            if roster.by_key(key) is None:  # revoked while we dialled
+                return roster.why_not(key)
+        return self.we.bar_of(key)
+
+    def _hello(self, challenge: Challenge) -> Hello:
+        me, letters = self.we.me, self.we.letters
         statement = hello_statement(
-            fabric_id=self.we.me.fabric_id,
-            dialler_key=self.we.me.key,
+            fabric_id=me.fabric_id,
+            dialler_key=me.key,
             acceptor_key=self.acceptor_key,
             acceptor_nonce=challenge.nonce,
             dialler_nonce=self.nonce,
         )
-        return [
-            Send(
-                Hello(
-                    versions=VERSIONS,
-                    fabric_id=self.we.me.fabric_id,
-                    key=self.we.me.key,
-                    nonce=self.nonce,
-                    instance=self.we.me.instance,
-                    boot_seq=self.we.me.boot_seq,
-                    signature=self.we.me.sign(statement),
-                    record=self._own_record(),
-                    roots=self.we.letters.roots_after(
-                        challenge.root_version, most_bytes=MOST_HELLO_ROOTS
-                    ),
-                    root_version=self.we.letters.root_version,
-                    wants_record=isinstance(self.intent, Seed),
-                )
-            )
-        ]
+        return Hello(
+            versions=VERSIONS,
+            fabric_id=me.fabric_id,
+            key=me.key,
+            nonce=self.nonce,
+            instance=me.instance,
+            boot_seq=me.boot_seq,
+            signature=me.sign(statement),
+            record=self.we.shown_record(),
+            roots=letters.roots_after(challenge.root_version, most_bytes=MOST_HELLO_ROOTS),
+            root_version=letters.root_version,
+            wants_record=isinstance(self.intent, Seed),
+        )
 
     def judge_answer(self, answer: HelloOk, now: float) -> list[Effect]:
-        self.we.letters.learn(answer.roots, answer.record)
-        if (member := self._member()) is None:  # a stranger at a seed's address, or revoked
-            return [Refuse(self.we.roster.why_not(self.acceptor_key))]
         if not VERSIONS[0] <= answer.version <= VERSIONS[1]:
             return [Refuse(Code.NO_COMMON_VERSION)]
+        if self.acceptor_key == self.we.me.key:
+            return [Refuse(self.we.own_key(answer.instance))]
+        objection = self.we.letters.learn(answer.roots, answer.record, self._acceptor)
+        member = self.we.roster.by_key(self.acceptor_key)
+        if member is None:  # a stranger at a seed's address, or revoked
+            return [Refuse(self.we.why_not(self.acceptor_key, objection))]
         claim = Claim(
             peer=member.node_id,
             instance=Instance(answer.instance),
@@ -298,7 +357,7 @@ class Dialler:
         return [Admit(member=member, claim=claim, version=answer.version, judgement=judgement)]
 
     def take_no(self, refused: Refused, _now: float) -> list[Effect]:
-        self.we.letters.learn(refused.roots, b"")
+        self.we.letters.learn(refused.roots, b"", self._acceptor)
         return [Refuse(Code.from_wire(refused.code), refused.reason, by_peer=True)]
 
     def miss_challenge(self, _event: TimedOut, _now: float) -> list[Effect]:
@@ -307,12 +366,9 @@ class Dialler:
     def miss_answer(self, _event: TimedOut, _now: float) -> list[Effect]:
         return [Refuse(Code.HANDSHAKE_TIMEOUT, "Hello was not answered in time.")]
 
-    def _own_record(self) -> bytes:
-        record = self.we.letters.own_record()
-        return record if len(record) <= MOST_HELLO_RECORD else b""
-
-    def _member(self) -> Member | None:
-        return self.we.roster.by_key(self.acceptor_key)
+    @property
+    def _acceptor(self) -> NodeId:
+        return node_id_of(self.acceptor_key)
 
 
 _Step: TypeAlias = Callable[..., list[Effect]]

@@ -49,6 +49,10 @@ MOST_HELLO_RECORD: Final = 4 << 10
 MOST_HELLO_ROOTS: Final = 8 << 10
 """Bytes of all trust roots in one Hello; the rest follows on a retry."""
 
+MOST_ANSWER_ROOTS: Final = 48 << 10
+"""Bytes of all trust roots in one answer: with a record beside them they fit what may be sent at
+once on a fresh stream, 64 KiB. Twenty rotations of a fabric with a dozen keys."""
+
 MOST_ENVELOPE: Final = 72 << 10
 """Bytes of one packed envelope: the largest payload and sixteen signatures."""
 
@@ -124,7 +128,7 @@ class Hello(Frame):
     )
     """Trust roots after the acceptor's version, as packed envelopes, in order; as many as fit."""
     root_version: int = field(validator=number(), default=0)
-    """Version of the dialler's trust root: the answer brings what came after it."""
+    """Version of the dialler's trust root: the answer, a refusal too, brings what came after."""
     wants_record: bool = field(validator=truth, default=False)
     """Whether the dialler has only an address, and needs the acceptor's record to go on."""
 
@@ -141,7 +145,7 @@ class HelloOk(Frame):
     record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
     """The acceptor's own node record, where the dialler wants it."""
     roots: tuple[bytes, ...] = field(
-        validator=sequence(octets_up_to(MOST_ENVELOPE), most=16), default=()
+        validator=sequence(octets_up_to(MOST_ANSWER_ROOTS), most=16), default=()
     )
     """Trust roots that the dialler may have missed."""
 
@@ -163,7 +167,7 @@ class Refused(Frame):
     """Name of the node that refused."""
     channel_id: bytes = field(validator=_channel_id, default=_NO_CHANNEL)
     roots: tuple[bytes, ...] = field(
-        validator=sequence(octets_up_to(MOST_ENVELOPE), most=16), default=()
+        validator=sequence(octets_up_to(MOST_ANSWER_ROOTS), most=16), default=()
     )
     """In place of HelloOk: trust roots that the dialler may have missed."""
 

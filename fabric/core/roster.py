@@ -79,10 +79,14 @@ class Roster(Protocol):
     """Who is known. Every answer is about this moment; none is kept across a wait."""
 
     def by_key(self, key: bytes) -> Member | None:
-        """Return the member that holds *key*, however it was reached."""
+        """Return the member that holds *key*, however it was reached: this node too, if asked."""
 
     def why_not(self, key: bytes) -> Code:
-        """Return why the holder of *key* is no member: unknown, revoked, expired, barred."""
+        """Return why the holder of *key* is no member; asked only where :meth:`by_key` said so.
+
+        ``unknown_key``, ``revoked`` or ``record_expired`` where a newer record could change it;
+        else why it is kept out whatever it brings, as ``peer_barred``.
+        """
 
     def members(self) -> Collection[Member]:
         """Return everybody but this node itself, sorted by name."""
@@ -99,13 +103,20 @@ class Letters(Protocol):
         """Version of the trust root held here."""
 
     def own_record(self) -> bytes:
-        """Return this node's own record as a packed envelope; empty when it holds none."""
+        """Return this node's own record as a packed envelope; empty when it holds none.
+
+        Larger than :data:`~fabric.core.frames.MOST_HELLO_RECORD`, it is shown to nobody.
+        """
 
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         """Return the trust roots after *version*, oldest first, as many as fit; at most 16."""
 
-    def learn(self, roots: Sequence[bytes], record: bytes) -> None:
+    def learn(self, roots: Sequence[bytes], record: bytes, teller: NodeId) -> Code | None:
         """Take packed trust roots, in order, and then a packed node record, if any.
 
-        What does not verify is counted and forgotten: this never raises.
+        Returns why the record does not count; ``None`` if it does, or is held, or there is none.
+
+        *teller* has proved its key, which says nothing about whether it is anybody here: what
+        does not verify is counted and forgotten, and never raised. The roots end at the first that
+        is refused, so that a stranger has this node verify one root in vain, not sixteen.
         """

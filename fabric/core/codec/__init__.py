@@ -8,6 +8,7 @@ cattrs imported.
 from __future__ import annotations
 
 from fabric.core.codec.frames import (
+    MAX_ANSWER,
     MAX_FRAME,
     MAX_HELLO,
     MAX_OPEN,
@@ -17,6 +18,7 @@ from fabric.core.codec.frames import (
 )
 
 __all__ = [
+    "MAX_ANSWER",
     "MAX_FRAME",
     "MAX_HELLO",
     "MAX_OPEN",

@@ -22,8 +22,13 @@ from fabric.errors import RemoteProtocolError
 MAX_FRAME: Final = 1 << 20
 """Bytes of the longest frame on any stream."""
 
-MAX_HELLO: Final = 12 << 10
-"""Bytes of the longest frame before admission: below what a stranger may send in all."""
+MAX_HELLO: Final = 13 << 10
+"""Bytes of the longest frame from a dialler before admission: a Hello with the largest record and
+all the roots that it may bring, and below the 16 KiB that a stranger may send in all."""
+
+MAX_ANSWER: Final = 56 << 10
+"""Bytes of the longest answer to a Hello: with all the roots and a record, and below the 64 KiB
+that fit a fresh stream, for it is sent without a wait."""
 
 MAX_OPEN: Final = 4 << 10
 """Bytes of the longest first frame of a channel."""
