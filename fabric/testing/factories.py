@@ -102,6 +102,7 @@ _FROM_STRANGERS: tuple[Frame, ...] = (
         cast(Hello, _FRAMES[1]),
         record=b"my record",
         roots=(b"root 2", b"root 3"),
+        root_version=3,
         wants_record=True,
     ),
     evolve(cast(HelloOk, _FRAMES[2]), record=b"my record", roots=(b"root 4",)),
