@@ -47,6 +47,11 @@ class HostPort:
             return False
         return True
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every address of this machine: to listen on, not to go to."""
+        return self.is_address and ipaddress.ip_address(self.host).is_unspecified
+
     def overlaps(self, other: HostPort) -> bool:
         """Whether both cannot be bound at once: one port, and one host or a wildcard over it."""
         if self.port != other.port or self.port == 0:

@@ -29,7 +29,7 @@ NODE = (
     Key("name", values.read_name),
     Key("trust_root", values.read_path),
     Key("key", values.read_path, "key_file"),
-    Key("seeds", values.read_targets),
+    Key("seeds", values.read_seeds),
     Key("records", values.read_paths),
     Key("roles", values.read_names),
     Key("state_dir", values.read_path),

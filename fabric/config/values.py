@@ -18,6 +18,9 @@ from fabric.core.records import MOST_CANDIDATES
 LONGEST_DURATION = 366 * 86400.0
 """Seconds. More is a slip of the unit."""
 
+LONGEST_CANDIDATE = 80
+"""Characters of ``host:port`` that an endpoint record takes."""
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _LONGEST_SHOWN = 60
@@ -203,16 +206,36 @@ def _read_each(parts: list[tuple[str, object]], read: Reader[T]) -> list[T]:
 
 read_names: Reader[frozenset[str]] = several(read_name, frozenset)
 
-read_targets: Reader[tuple[HostPort, ...]] = several(read_target, tuple)
 read_paths: Reader[tuple[Path, ...]] = several(read_path, tuple)
 
 
+def read_meeting_place(value: object) -> HostPort:
+    """Where other nodes are, or this one is to others: as a target, and no wildcard."""
+    place = read_target(value)
+    if place.is_wildcard:
+        raise Wrong(f"{shown(value)}: a wildcard leads nowhere", "name an address or a host")
+    return place
+
+
+read_seeds: Reader[tuple[HostPort, ...]] = several(read_meeting_place, tuple)
+
+
 def read_advertised(value: object) -> tuple[HostPort, ...]:
-    """Where others may reach this node: as many addresses as its endpoint record holds."""
-    places = read_targets(value)
+    """Where others may reach this node: what its endpoint record can hold, and no more."""
+    places = several(_read_candidate, tuple[HostPort, ...])(value)
     if len(places) > MOST_CANDIDATES:
         raise Wrong(
             f"{len(places)} addresses; {MOST_CANDIDATES} are the most",
             "name those that others really reach, best first",
         )
     return places
+
+
+def _read_candidate(value: object) -> HostPort:
+    place = read_meeting_place(value)
+    if len(str(place)) > LONGEST_CANDIDATE:
+        raise Wrong(
+            f"{shown(value)}: more than {LONGEST_CANDIDATE} characters",
+            "give it a shorter name, or write the address itself",
+        )
+    return place

@@ -87,3 +87,18 @@ def test_any_other_text_is_refused_as_a_value(text):
 def test_two_addresses_overlap_when_both_cannot_be_bound(one, other, overlap):
     first, second = HostPort.parse(one), HostPort.parse(other)
     assert first.overlaps(second) == second.overlaps(first) == overlap
+
+
+@pytest.mark.parametrize(
+    ("text", "is_wildcard"),
+    [
+        ("0.0.0.0:80", True),
+        ("[::]:80", True),
+        ("[0:0::0]:80", True),
+        ("127.0.0.1:80", False),
+        ("[::1]:80", False),
+        ("localhost:80", False),
+    ],
+)
+def test_a_wildcard_is_every_address_and_no_place(text, is_wildcard):
+    assert HostPort.parse(text).is_wildcard == is_wildcard

@@ -11,30 +11,27 @@ from fabric.config import (
     ListenerConfig,
     LogConfig,
     NodeConfig,
-    PeerConfig,
     QuicConfig,
     ServiceConfig,
     admin_socket_path,
     load_config,
 )
-from fabric.core.access import parse_selector
-from fabric.net.tls import NodeKey, create_key
+from fabric.net.tls import create_key
 
-PEER_KEY = NodeKey.from_seed(b"p" * 32).public
-
-WHOLE = f"""
+WHOLE = """
 [node]
 name = "usa-los-1"
-fabric_id = "000102030405060708090A0B0C0D0E0F"
+trust_root = "trust/root.json"
 key = "keys/node.key"
-area = "usa"
+seeds = ["home.example.net:4433", "[2001:db8::7]:4433"]
+records = ["records", "own.json"]
 roles = ["ingress", "relay"]
-labels = {{ rack = "r 7" }}
 state_dir = "/var/lib/fabric"
 drain_timeout_s = 1.5
 
 [quic]
 listen = "[::]:4433"
+advertise = ["usa.example.net:4433", "198.51.100.7:4433"]
 datagram_bytes = 1452
 
 [admin]
@@ -45,17 +42,7 @@ group = "root"
 format = "json"
 level = "debug"
 
-[[peers]]
-name = "home-1"
-public_key = "{PEER_KEY.hex()}"
-address = "home.example.net:4433"
-area = "home"
-roles = ["ingress"]
-offers = ["demo", "ssh"]
-
 [services.demo]
-open_to = ["any", "label:rack=r 7"]
-edge_exposable = true
 backend = "[::1]:8000"
 max_channels = 7
 quota_bytes = 1000000
@@ -75,11 +62,14 @@ open_timeout_s = 0.5
 
 
 @pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "keys").mkdir()
-    create_key(tmp_path / "keys" / "node.key")
-    create_key(tmp_path / "node.key")
-    return tmp_path
+def folder(operator):
+    (operator.folder / "keys").mkdir()
+    create_key(operator.folder / "keys" / "node.key")
+    (operator.folder / "trust").mkdir()
+    (operator.folder / "trust" / "root.json").symlink_to(operator.folder / "root.json")
+    operator.copy_records("home-1", "test-1")
+    operator.copy("own.json", operator.fabric.signed(operator.fabric.node("usa-los-1")))
+    return operator.folder
 
 
 @pytest.fixture
@@ -94,31 +84,23 @@ def load(folder):
 def test_every_setting_of_a_file_is_read(load, folder):
     assert load(WHOLE) == NodeConfig(
         name="usa-los-1",
-        fabric_id=bytes(range(16)),
+        trust_root=folder / "trust/root.json",
         key_file=folder / "keys/node.key",
-        area="usa",
+        seeds=(HostPort("home.example.net", 4433), HostPort("2001:db8::7", 4433)),
+        records=(folder / "records", folder / "own.json"),
         roles=frozenset({"ingress", "relay"}),
-        labels={"rack": "r 7"},
         state_dir=folder.__class__("/var/lib/fabric"),
         drain_timeout=1.5,
-        quic=QuicConfig(listen=HostPort("::", 4433), datagram_bytes=1452),
+        quic=QuicConfig(
+            listen=HostPort("::", 4433),
+            advertise=(HostPort("usa.example.net", 4433), HostPort("198.51.100.7", 4433)),
+            datagram_bytes=1452,
+        ),
         admin=AdminConfig(socket=folder / "run/admin.sock", group="root"),
         log=LogConfig(format="json", level="debug"),
-        peers=(
-            PeerConfig(
-                name="home-1",
-                public_key=PEER_KEY,
-                address=HostPort("home.example.net", 4433),
-                area="home",
-                roles=frozenset({"ingress"}),
-                offers=frozenset({"demo", "ssh"}),
-            ),
-        ),
         services={
             "demo": ServiceConfig(
                 name="demo",
-                open_to=(parse_selector("any"), parse_selector("label:rack=r 7")),
-                edge_exposable=True,
                 backend=HostPort("::1", 8000),
                 max_channels=7,
                 quota_bytes=1_000_000,
@@ -141,15 +123,15 @@ def test_every_setting_of_a_file_is_read(load, folder):
     )
 
 
-def test_four_lines_make_a_node_and_its_paths_start_at_the_file(load, folder):
-    config = load(f'[node]\nname = "a"\narea = "home"\nfabric_id = "{"0" * 32}"\nkey = "node.key"')
+def test_a_name_makes_a_node_and_its_paths_start_at_the_file(load, folder):
+    config = load('[node]\nname = "a"')
     assert config == NodeConfig(
         name="a",
-        area="home",
-        fabric_id=bytes(16),
+        trust_root=folder / "root.json",
         key_file=folder / "node.key",
         state_dir=folder / "state",
     )
+    assert (config.seeds, config.records, config.quic.advertise) == ((), (), ())
     assert admin_socket_path(config) == folder / "state" / "admin.sock"
 
 
@@ -157,9 +139,17 @@ def test_durations_are_float_seconds_however_they_are_written(load):
     assert type(load(WHOLE.replace("= 60\n", "= 61\n")).listeners[0].idle_timeout) is float
 
 
-def test_a_service_is_closed_unless_it_is_opened(load):
-    service = load(WHOLE + "[services.quiet]").services["quiet"]
-    assert (service.open_to, service.edge_exposable, service.backend) == ((), False, None)
+def test_a_service_without_settings_has_no_backend_and_no_limits_of_this_node(load):
+    assert load(WHOLE + "[services.quiet]").services["quiet"] == ServiceConfig(name="quiet")
+
+
+def test_seeds_and_advertised_addresses_keep_their_order(load):
+    turned = WHOLE.replace(
+        '["usa.example.net:4433", "198.51.100.7:4433"]',
+        '["198.51.100.7:4433", "usa.example.net:4433"]',
+    )
+    before, after = load(WHOLE).quic.advertise, load(turned).quic.advertise
+    assert after == tuple(reversed(before))
 
 
 def test_configurations_compare_by_content(load):
