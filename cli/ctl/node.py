@@ -27,7 +27,7 @@ async def nodes(*, json: bool = False) -> int:
     for node in found:
         grid.add_row(
             node["name"],
-            node["area"],
+            node["area"] or UNKNOWN,
             state_word(node["state"]),
             node["listen"],
             age(node["uptime_s"]),
@@ -87,7 +87,7 @@ async def _description(fabric: LocalFabric, name: str) -> Json:
         "name": name,
         "id": None,
         "public_key": load_key(config.key_file).public.hex(),
-        "area": config.area,
+        "area": None,  # its record says it, and a node that runs knows that
         "roles": sorted(config.roles),
         "state": "stopped",
         "listen": str(config.quic.listen),

@@ -8,58 +8,62 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from cli.client import Documents
+from cli.client import AdminRefusedError, Documents
+from cli.ctl.holding import here
 from cli.exit_codes import Exit
-from cli.exits import Json, UsageError
-from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, existing_fabric
+from cli.exits import CommandError, Json, UsageError
+from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, LocalFabric, existing_fabric
 from cli.output import show
 from cli.units import age, byte_count
+from fabric.codes import Code
 from fabric.config import HostPort
-from fabric.core.access import FORMS, parse_selector
+from fabric.core.records import Key, ServiceRecord
+from services.authority import Folder
 
 Node = Annotated[str, Parameter(env_var="FABRIC_NODE")]
 
 
 async def expose(
-    name: str,
-    backend: str,
-    /,
-    *,
-    open_to: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    edge: Annotated[bool, Parameter(negative="")] = False,
-    node: Node = EXPOSING_NODE,
-    json: bool = False,
+    name: str, backend: str, /, *, node: Node = EXPOSING_NODE, json: bool = False
 ) -> int:
     """Offer service NAME from a node, answered by the TCP server at BACKEND (127.0.0.1:8000).
 
-    Kept in the node's state, and told to its peers at once.
+    Kept in the node's state, and told to the fabric at once. Who may offer and open it is said
+    by its signed record: `fabricctl service add`.
 
     Parameters
     ----------
-    open_to:
-        Who may open it: any, node:NAME, role:ROLE, area:AREA or label:KEY=VALUE. May be given
-        several times; without it nobody may.
-    edge:
-        Let an ingress show it to clients outside the fabric.
     node:
         The node that offers it.
     """
     _require_address(backend)
-    for selector in open_to:
-        _require_selector(selector)
     fabric = existing_fabric()
     admin = fabric.admin(node)
-    await admin.expose(name, backend, open_to=open_to, edge_exposable=edge)
-    document = {
-        "service": name,
-        "node": node,
-        "backend": backend,
-        "open_to": list(open_to),
-        "edge_exposable": edge,
-    }
-    to_whom = f"open to {' '.join(open_to)}" if open_to else "open to nobody yet (--open-to)"
-    show(document, Text(f"{node} offers {name} from {backend}, {to_whom}"), json=json)
+    try:
+        await admin.expose(name, backend)
+    except AdminRefusedError as refused:
+        if refused.code in _UNPERMITTED:
+            raise CommandError(
+                refused.code, refused.message, _permission(fabric, name, node)
+            ) from refused
+        raise
+    text = Text(f"{node} offers {name} from {backend}")
+    show({"service": name, "node": node, "backend": backend}, text, json=json)
     return Exit.YES
+
+
+_UNPERMITTED = {code.label for code in (Code.OFFER_NOT_PERMITTED, Code.REVOKED)}
+
+
+def _permission(fabric: LocalFabric, name: str, node: str) -> str:
+    """What to type so that *node* may offer *name*."""
+    folder = here(fabric.authority)
+    record = here(Folder(fabric.authority).record(Key(ServiceRecord.KIND, name)))
+    return (
+        "Say who may, and let the nodes hear it:\n"
+        f"    fabricctl service add {name} --offer-by node:{node} --open-to any --dir {folder}\n"
+        f"    fabricctl record publish {record}"
+    )
 
 
 async def unexpose(name: str, /, *, node: Node = EXPOSING_NODE, json: bool = False) -> int:
@@ -134,15 +138,4 @@ def _require_address(text: str) -> None:
     except ValueError as error:
         raise UsageError(
             "not_an_address", f"{text!r} is not an address: {error}.", "Write 127.0.0.1:8000."
-        ) from error
-
-
-def _require_selector(text: str) -> None:
-    try:
-        parse_selector(text)
-    except ValueError as error:
-        raise UsageError(
-            "not_a_selector",
-            f"{text!r} selects nobody.",
-            f"Write {FORMS}.",
         ) from error

@@ -51,18 +51,11 @@ async def test_no_socket_is_unreachable_with_a_remedy(tmp_path):
     assert "fabricctl up" in caught.value.remedy
 
 
-async def test_a_service_is_exposed_with_everything_that_was_said(open_fake_admin, tmp_path):
+async def test_a_service_is_exposed_by_its_name_and_backend(open_fake_admin, tmp_path):
     path = tmp_path / "a.sock"
     async with open_fake_admin(path, {("POST", "/v1/services"): (201, {})}) as fake:
-        admin = AdminClient(path, "home-1")
-        await admin.expose("web", "127.0.0.1:1", open_to=("any",), edge_exposable=True)
-    assert fake.asked == [
-        (
-            "POST",
-            "/v1/services",
-            {"name": "web", "backend": "127.0.0.1:1", "open_to": ["any"], "edge_exposable": True},
-        )
-    ]
+        await AdminClient(path, "home-1").expose("web", "127.0.0.1:1")
+    assert fake.asked == [("POST", "/v1/services", {"name": "web", "backend": "127.0.0.1:1"})]
 
 
 async def test_leaving_a_forward_hangs_up(open_fake_admin, tmp_path):

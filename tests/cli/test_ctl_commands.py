@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from fabric.config import admin_socket_path
+from services.authority import Authority
 
 CTL = "cli.fabricctl"
 INSPECT = "cli.fabric_inspect"
@@ -31,7 +33,7 @@ def open_node(fabric, open_fake_admin):
         ["up", "--prot", "1"],
         ["up", "--port", "65536"],
         ["expose", "web", "no-address"],
-        ["expose", "web", "127.0.0.1:80", "--open-to", "everybody:x"],
+        ["expose", "web", "127.0.0.1:80", "--open-to", "any"],
         ["forward", "5432"],
         ["channel", "xyz"],
     ],
@@ -80,7 +82,7 @@ async def test_the_fabric_is_found_from_a_folder_below(run_command, fabric, monk
 @pytest.mark.parametrize("command", ["nodes", "channels"])
 async def test_a_file_with_mistakes_exits_1_and_is_named(run_command, fabric, command):
     path = fabric.config_file("home-1")
-    path.write_text(path.read_text().replace('area = "home"', "area = 7", 1))
+    path.write_text(path.read_text().replace("seeds = [", "seeds = [7, ", 1))
     ran = await run_command(CTL, command, "--json")
     assert ran.code == 1
     assert ran.json["error"]["code"] == "config_mistakes"
@@ -95,12 +97,13 @@ async def test_status_of_what_never_ran(run_command):
     )
 
 
-async def test_nodes_shows_the_key_that_peers_pin(run_command, fabric):
+async def test_nodes_shows_the_key_that_the_nodes_record_holds(run_command, fabric):
     ran = await run_command(CTL, "nodes", "--json")
     keys = {node["name"]: node["public_key"] for node in ran.json["nodes"]}
-    pinned = {peer.name: peer.public_key.hex() for peer in fabric.config("home-1").peers}
+    with Authority.open(fabric.authority, to_change=False) as authority:
+        signed = {node.name: node.key_bytes.hex() for node in authority.nodes()}
     assert ran.code == 0
-    assert {name: pinned.get(name, keys["home-1"]) for name in keys} == keys
+    assert keys == {name: signed[name] for name in fabric.names}
     assert keys["home-1"] in (await run_command(CTL, "nodes")).out
 
 
@@ -160,21 +163,30 @@ async def test_a_channel_that_is_over_is_found_in_the_logs(
 async def test_expose_says_what_it_did(run_command, open_node):
     async with open_node("test-1", {("POST", "/v1/services"): (201, {})}) as fake:
         ran = await run_command(
-            CTL,
-            "expose",
-            "web",
-            "127.0.0.1:8000",
-            *("--open-to", "role:ingress", "--open-to", "area:home", "--edge", "--json"),
-            FABRIC_NODE="test-1",
+            CTL, "expose", "web", "127.0.0.1:8000", "--json", FABRIC_NODE="test-1"
         )
     assert ran.code == 0
-    assert ran.json["open_to"] == ["role:ingress", "area:home"]
-    assert fake.asked[0][2] == {
-        "name": "web",
-        "backend": "127.0.0.1:8000",
-        "open_to": ["role:ingress", "area:home"],
-        "edge_exposable": True,
-    }
+    assert ran.json == {"service": "web", "node": "test-1", "backend": "127.0.0.1:8000"}
+    assert fake.asked[0][2] == {"name": "web", "backend": "127.0.0.1:8000"}
+
+
+async def test_expose_without_a_service_record_names_the_commands_that_make_one(
+    run_command, open_node, fabric
+):
+    no = {"code": "offer_not_permitted", "message": "No record.", "remedy": "add one"}
+    async with open_node("test-1", {("POST", "/v1/services"): (403, no)}):
+        ran = await run_command(CTL, "expose", "web", "127.0.0.1:8000", "--json")
+    assert ran.code == 1
+    assert ran.json["error"]["code"] == "offer_not_permitted"
+    add, publish = re.findall("fabricctl (.*)", ran.json["error"]["remedy"])
+    assert "--offer-by node:test-1" in add
+    assert (await run_command(CTL, *add.split())).code == 0
+    taken = {("POST", "/v1/records"): (200, {})}
+    async with open_node("home-1", taken) as home:
+        assert (await run_command(CTL, *publish.split())).code == 0
+    ((_, path, envelope),) = home.asked
+    assert path == "/v1/records"
+    assert envelope == json.loads((fabric.authority / "records/service/web.json").read_text())
 
 
 async def test_unexpose_asks_the_default_node(run_command, open_node):

@@ -7,9 +7,12 @@ import re
 import socket
 
 import pytest
+from attrs import evolve
 
+from cli.local.plan import GRANTS, SERVICE
 from cli.local.running import known_processes, running_processes
 from cli.local.setup import prepare, remembered
+from services.authority import Authority
 
 CTL = "cli.fabricctl"
 
@@ -39,8 +42,9 @@ async def test_a_taken_port_is_not_remembered(run_command, fabric, taken):
 async def test_a_request_that_the_edge_refuses_is_told_with_the_code(run_command, fabric):
     (port,) = _free()
     prepare(fabric, port=port, running=frozenset())
-    path = fabric.config_file("usa-los-1")
-    path.write_text(path.read_text().replace('"role:ingress"', '"node:test-1"'))
+    grant = evolve(GRANTS[SERVICE], open_to=("node:test-1",))
+    with Authority.open(fabric.authority) as authority:
+        authority.add_service(SERVICE, grant, now=authority.root.issued_at)
     ran = await run_command(CTL, "up", "--json")
     assert ran.code == 1
     error = ran.json["error"]
@@ -67,12 +71,12 @@ async def test_a_node_that_cannot_start_shows_the_end_of_its_log(run_command, fa
 
 async def test_a_file_with_mistakes_is_told_before_anything_starts(run_command, fabric):
     path = fabric.config_file("test-1")
-    path.write_text(path.read_text().replace('area = "test"', "area = 7", 1))
+    path.write_text(path.read_text().replace("seeds = [", "seeds = [7, ", 1))
     (port,) = _free()
     ran = await run_command(CTL, "up", "--port", port)
     assert ran.code == 1
     assert str(path) in ran.err
-    assert "node.area: " in ran.err
+    assert "node.seeds" in ran.err
     assert known_processes(fabric) == {}
 
 
