@@ -15,7 +15,6 @@ from fabric.config import (
     ListenerConfig,
     LogConfig,
     NodeConfig,
-    PeerConfig,
     QuicConfig,
     ServiceConfig,
     load_config,
@@ -23,16 +22,14 @@ from fabric.config import (
 )
 from fabric.config.schema import TABLES
 from fabric.errors import ConfigError
-from fabric.net.tls import NodeKey, create_key
 
-CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parent.parent.parent / "conf"
 FILES = ["fabricd.toml", "fabric-ingress.toml"]
 MODELS = {
     "node": NodeConfig,
     "quic": QuicConfig,
     "admin": AdminConfig,
     "log": LogConfig,
-    "peers": PeerConfig,
     "services": ServiceConfig,
     "listeners": ListenerConfig,
 }
@@ -56,13 +53,10 @@ def filled(name: str) -> dict:
         document[table] |= settings
     document["node"] |= {
         "name": "me",
-        "area": "home",
-        "fabric_id": "0" * 32,
+        "trust_root": "root.json",
         "key": "node.key",
         "roles": ["ingress"],
     }
-    document["peers"][0]["public_key"] = NodeKey.from_seed(b"p" * 32).public.hex()
-    document["services"]["demo"]["edge_exposable"] = True
     return document
 
 
@@ -70,26 +64,34 @@ def filled(name: str) -> dict:
 def test_a_shipped_file_tells_what_has_to_be_filled_in(name):
     with pytest.raises(ConfigError) as caught:
         load_config(CONF / name)
-    assert [line.partition(": ")[0] for line in caught.value.mistakes] == [
-        "node.name",
-        "node.fabric_id",
-        "node.area",
-        "node.key",
-    ]
+    told = dict(line.split(": ", 1) for line in caught.value.mistakes)
+    assert list(told) == ["node.name", "node.key", "node.trust_root"]
+    assert "draw a key: (umask 077; openssl rand -hex 32 > FILE)" in told["node.key"]
+    assert "copy it from the folder that `fabricctl init` made" in told["node.trust_root"]
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_shipped_file_filled_in_is_a_configuration(name, tmp_path):
-    create_key(tmp_path / "node.key")
-    config = parse_config(filled(name), base=tmp_path)
-    assert len(config.peers) == len(config.services) == len(config.listeners) == 1
+def test_a_shipped_file_filled_in_is_a_configuration(name, operator):
+    config = parse_config(filled(name), base=operator.folder)
+    assert len(config.services) == len(config.listeners) == 1
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_shipped_file_filled_in_by_hand_and_saved_is_one_too(name, operator):
+    """As people do it: the lines without a mark changed, and not one more."""
+    lines = (CONF / name).read_text()
+    for key, value in (("name", "me"), ("trust_root", "root.json"), ("key", "node.key")):
+        lines, count = re.subn(rf'^{key} = ".*"$', f'{key} = "{value}"', lines, flags=re.M)
+        assert count == 1
+    (operator.folder / name).write_text(lines)
+    assert load_config(operator.folder / name).trust_root == operator.folder / "root.json"
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("table", TABLES)
 def test_every_default_is_shown_and_is_the_one_in_force(name, table):
     section = defaults(name)[table]
-    if table in ("peers", "listeners"):
+    if table == "listeners":
         (section,) = section
     if table == "services":
         (section,) = section.values()

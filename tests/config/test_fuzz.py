@@ -12,24 +12,23 @@ from hypothesis import strategies as st
 from fabric.config import NodeConfig, load_config, parse_config
 from fabric.config.schema import TABLES
 from fabric.errors import ConfigError
-from fabric.net.tls import NodeKey, create_key
 
 KEY_NAMES = sorted({key.name for keys in TABLES.values() for key in keys})
 
 texts = st.text(max_size=20) | st.sampled_from(
     [
-        "any",
-        "node:home-1",
-        "label:a=b",
+        "home.example.net:4433",
+        "0.0.0.0:1",
         "ingress",
         "demo",
         "127.0.0.1:0",
         "[::1]:1",
         "node.key",
+        "root.json",
+        "records",
+        ".",
         "json",
         "v1",
-        "0" * 32,
-        NodeKey.from_seed(b"k" * 32).public.hex(),
         "\0",
     ]
 )
@@ -43,7 +42,7 @@ scalars = (
     | st.times()
     | st.datetimes()
 )
-names = st.sampled_from(KEY_NAMES) | st.sampled_from(["demo", "node", "peers"]) | texts
+names = st.sampled_from(KEY_NAMES) | st.sampled_from(["demo", "node", "area"]) | texts
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=6)
 )
@@ -64,10 +63,10 @@ documents = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
-    create_key(folder / "node.key")
-    return folder
+def folder(tmp_path_factory, make_operator):
+    operator = make_operator(tmp_path_factory.mktemp("fuzz"))
+    operator.copy_records("home-1", "away-1")
+    return operator.folder
 
 
 def loaded(path) -> NodeConfig | None:
@@ -105,6 +104,15 @@ def test_no_depth_of_tables_gets_through(folder, depth):
         assert loaded(path) is None
 
 
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_trust_root_and_a_record_or_a_list_of_mistakes(folder, content):
+    (folder / "any.json").write_bytes(content)
+    path = folder / "named.toml"
+    path.write_text('[node]\nname = "a"\ntrust_root = "any.json"\nrecords = ["any.json"]\n')
+    assert loaded(path) is None
+
+
 usual_names = st.from_regex(r"\A[a-z][a-z0-9-]{0,10}[a-z0-9]\Z")
 ports = st.integers(1, 65535).map("127.0.0.1:{}".format)
 seconds = st.floats(0.001, 1e6) | st.integers(1, 10**6)
@@ -113,21 +121,21 @@ good_documents = st.fixed_dictionaries(
         "node": st.fixed_dictionaries(
             {
                 "name": usual_names,
-                "area": usual_names,
-                "fabric_id": st.binary(min_size=16, max_size=16).map(bytes.hex),
                 "roles": st.lists(usual_names, max_size=3).map(lambda some: ["ingress", *some]),
             },
             optional={
-                "labels": st.dictionaries(usual_names, usual_names, max_size=3),
+                "seeds": st.lists(ports, max_size=20),
+                "records": st.lists(
+                    st.sampled_from(["records", "records/home-1.json", "root.json"]), max_size=3
+                ),
                 "drain_timeout_s": seconds,
             },
         ),
         "services": st.dictionaries(
             usual_names,
             st.fixed_dictionaries(
-                {"edge_exposable": st.just(True)},
+                {},
                 optional={
-                    "open_to": st.lists(usual_names.map("node:{}".format), max_size=3),
                     "backend": ports,
                     "idle_timeout_s": seconds,
                     "send_proxy": st.sampled_from(["", "v1", "v2"]),
@@ -136,7 +144,10 @@ good_documents = st.fixed_dictionaries(
             max_size=3,
         ),
     },
-    optional={"log": st.fixed_dictionaries({"level": st.sampled_from(["debug", "error"])})},
+    optional={
+        "quic": st.fixed_dictionaries({"advertise": st.lists(ports, max_size=8)}),
+        "log": st.fixed_dictionaries({"level": st.sampled_from(["debug", "error"])}),
+    },
 )
 
 
@@ -144,8 +155,10 @@ good_documents = st.fixed_dictionaries(
 @given(document=good_documents)
 def test_what_is_right_is_taken(folder, document):
     config = parse_config(document, base=folder)
-    assert config.name == document["node"]["name"]
+    node = document["node"]
+    assert config.name == node["name"]
+    assert [str(seed) for seed in config.seeds] == node.get("seeds", [])
+    assert config.records == tuple(folder / path for path in node.get("records", []))
     assert config.services.keys() == document["services"].keys()
     for name, service in document["services"].items():
-        assert [str(one) for one in config.services[name].open_to] == service.get("open_to", [])
         assert config.services[name].idle_timeout == service.get("idle_timeout_s", 0)
