@@ -27,7 +27,11 @@ def _parsed(selectors: tuple[str, ...]) -> tuple[Selector, ...]:
 
 def terms_of(record: ServiceRecord) -> Terms:
     """Return who may open the service of *record*."""
-    return Terms(open_to=_parsed(record.open_to), edge_exposable=record.edge_exposable)
+    return Terms(
+        open_to=_parsed(record.open_to),
+        edge_exposable=record.edge_exposable,
+        max_channels=record.max_channels,
+    )
 
 
 def is_offerer(record: ServiceRecord, node: NodeRecord) -> bool:

@@ -1,64 +1,57 @@
-"""Which of the nodes that offer a service gets the next channel, and which comes after it.
+"""How busy the nodes that offer a service are, and when the next of them is worth a try.
 
-The least loaded first, the nearest of equals. Load is the number of channels of the service open
-at the node, as its last ``Accepted`` said, kept current by what we opened and closed there since:
-the answer is exact for our own share and as old as our last channel for everybody else's.
+Load is the number of channels of the service open at the node, as its last ``Accepted`` said,
+kept current by what we opened and closed there since: the answer is exact for our own share and
+as old as our last channel for everybody else's. In which order instances are tried is decided in
+:mod:`fabric.core.resolution`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from fabric.codes import Code
-from fabric.core.identity import NodeName
+from fabric.core.identity import NodeId
 
 WORTH_ANOTHER: Final = frozenset(
     {
         Code.BACKEND_REFUSED,
         Code.BACKEND_SILENT,
+        Code.BAD_PROOF,
         Code.BUSY,
         Code.CANCELLED,
         Code.DEADLINE,
         Code.DRAINING,
         Code.DUPLICATE,
+        Code.DUPLICATE_IDENTITY,
         Code.FORGOTTEN,
+        Code.HANDSHAKE_TIMEOUT,
         Code.IDLE_TIMEOUT,
         Code.INTERNAL_ERROR,
+        Code.NO_CHALLENGE,
+        Code.NO_COMMON_VERSION,
+        Code.NO_HELLO,
+        Code.NO_INSTANCE,
+        Code.OFFER_NOT_PERMITTED,
+        Code.PEER_BARRED,
         Code.PEER_LOST,
         Code.PEER_SILENT,
+        Code.PIN_MISMATCH,
         Code.REPLACED,
         Code.SERVICE_FULL,
         Code.SHUTTING_DOWN,
+        Code.STALE_INSTANCE,
+        Code.STRANGER_BUDGET,
         Code.STREAM_REFUSED,
+        Code.UNKNOWN_KEY,
         Code.UNKNOWN_SERVICE,
+        Code.WRONG_FABRIC,
     }
 )
 """Refusals that speak about one instance, or of the connection to it: the next one may say yes.
 A refusal that speaks about the opener would be the same everywhere."""
-
-
-@frozen
-class Candidate:
-    """A connected node that offers the service."""
-
-    peer: NodeName
-    load: int
-    rtt: float | None
-    """Seconds; ``None`` until measured."""
-
-
-def ranked(candidates: Iterable[Candidate]) -> list[NodeName]:
-    """Return the order in which to try them. Names decide last, so that a test can too."""
-
-    def rank(candidate: Candidate) -> tuple[int, float, NodeName]:
-        rtt = math.inf if candidate.rtt is None else candidate.rtt
-        return candidate.load, rtt, candidate.peer
-
-    return [candidate.peer for candidate in sorted(candidates, key=rank)]
 
 
 def attempt_within(remaining: float, instances_left: int) -> float:
@@ -80,24 +73,24 @@ class _Share:
 class Loads:
     """Load estimates by (node, service). Entries live while we hold channels there."""
 
-    _shares: dict[tuple[NodeName, str], _Share] = field(init=False, factory=dict)
+    _shares: dict[tuple[NodeId, str], _Share] = field(init=False, factory=dict)
 
-    def of(self, peer: NodeName, service: str) -> int:
-        share = self._shares.get((peer, service))
+    def of(self, node: NodeId, service: str) -> int:
+        share = self._shares.get((node, service))
         return share.ours + share.others if share else 0
 
-    def began(self, peer: NodeName, service: str) -> None:
+    def began(self, node: NodeId, service: str) -> None:
         """Count a channel from the moment that it is asked for: opens in flight are load too."""
-        self._shares.setdefault((peer, service), _Share()).ours += 1
+        self._shares.setdefault((node, service), _Share()).ours += 1
 
-    def told(self, peer: NodeName, service: str, load: int) -> None:
+    def told(self, node: NodeId, service: str, load: int) -> None:
         """Take the *load* of an ``Accepted``; it counts all channels, ours among them."""
-        share = self._shares[peer, service]
+        share = self._shares[node, service]
         share.others = max(0, load - share.ours)
 
-    def ended(self, peer: NodeName, service: str) -> None:
+    def ended(self, node: NodeId, service: str) -> None:
         """Count a channel no longer, however it ended."""
-        share = self._shares[peer, service]
+        share = self._shares[node, service]
         share.ours -= 1
         if not share.ours:
-            del self._shares[peer, service]
+            del self._shares[node, service]

@@ -251,6 +251,16 @@ class Registry:
         """Return what speaks against *node* beginning to offer *service*, if anything."""
         return self.grants.may_offer(service, node)
 
+    def may_serve(self, service: str) -> Code | None:
+        """Return what speaks against this node offering *service*, if anything.
+
+        What it offered when its own record expired it goes on with, for its grace.
+        """
+        code = self.grants.may_offer(service, self.me)
+        if code is Code.SURVIVAL_GRACE and service in self.offerings.named(self.me):
+            return None
+        return code
+
     def _objection_to_me(self, service: str) -> Code | None:
         me = self.directory.node(self.me)
         if me is None:
@@ -265,6 +275,11 @@ class Registry:
     def services(self) -> list[str]:
         """Return every service of which anything is known, sorted."""
         return sorted(self._services)
+
+    def instances(self, service: str) -> tuple[NodeName, ...]:
+        """Return the nodes that may be asked for *service*, sorted by name."""
+        offerings = self.offerings.of(service).values()
+        return tuple(sorted(each.name for each in offerings if each.is_instance))
 
     def last_trial(self, service: str) -> Trial | None:
         """Return the last attempt to open *service* that says anything of it."""

@@ -24,7 +24,8 @@ def runtime_report(registry: Registry, now: float, *, unix_now: float) -> dict[s
     return {
         "status": str(registry.status),
         "services": {
-            service: _service(registry, service, now, unix_now) for service in _reported(registry)
+            service: service_report(registry, service, now, unix_now=unix_now)
+            for service in _reported(registry)
         },
     }
 
@@ -35,7 +36,10 @@ def _reported(registry: Registry) -> list[str]:
     return sorted(order[:MOST_REPORTED])
 
 
-def _service(registry: Registry, service: str, now: float, unix_now: float) -> dict[str, object]:
+def service_report(
+    registry: Registry, service: str, now: float, *, unix_now: float
+) -> dict[str, object]:
+    """Return what :func:`runtime_report` says of one service."""
     offerings = registry.offerings.of(service).values()
     shown = [each for each in offerings if each.grade is not Grade.REFUSED]
     active = [each for each in shown if each.grade is Grade.USABLE]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from attrs import define
@@ -25,12 +25,14 @@ from fabric.core.access import Subject
 from fabric.core.channel import FINAL, State
 from fabric.core.codec import MAX_OPEN, FrameReader
 from fabric.core.frames import Frame, Open, Root
+from fabric.core.identity import NodeId
+from fabric.core.offers import Terms
 from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
 from fabric.runtime.admission import next_frame
 from fabric.runtime.channels import Channels
 from fabric.runtime.inbound import InboundChannel, send_refusal
 from fabric.runtime.links import AnyLink, Link
-from fabric.runtime.local import AnyStream
+from fabric.runtime.local import AnyStream, LocalLink
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.services import Offering, Services
 from fabric.runtime.supervise import leaves
@@ -46,6 +48,16 @@ MOST_PARTIAL: Final = 64
 """Opens of one peer that are read piecemeal at a time: loss explains a few, not many."""
 
 
+class Registry(Protocol):
+    """What the offering node asks of the registry, and tells it. Nothing in it waits."""
+
+    @property
+    def me(self) -> NodeId: ...
+    def objection(self, service: str, opener: Subject, *, client: str | None) -> Code | None: ...
+    def terms(self, service: str) -> Terms | None: ...
+    def proved(self, service: str, node: NodeId, rtt: float, via: str) -> None: ...
+
+
 @define(eq=False, kw_only=True)
 class Accepter:
     """Takes the channels that peers open, and gives each to whoever serves its service."""
@@ -53,8 +65,7 @@ class Accepter:
     me: str
     """This node's name, said in refusals."""
     services: Services
-    objection: Callable[[str, Subject, str | None], Code | None]
-    """What a service's record says against a node opening it, for a client or for itself."""
+    registry: Registry
     take_sync: Callable[[Link, Stream, FrameReader, Root], bool]
     """Takes over a stream that begins with ``Root``; returns whether it had room for it."""
     channels: Channels
@@ -144,10 +155,18 @@ class Accepter:
         offering = self.services.offerings.get(ask.service)
         if offering is None:
             return Code.UNKNOWN_SERVICE
-        objection = self.objection(ask.service, link.member.subject, ask.client)
+        objection = self._objection_to(ask, link) or self.services.may_offer(ask.service)
         if objection is not None:
             return objection
-        return Code.SERVICE_FULL if offering.is_full() else None
+        terms = self.registry.terms(ask.service)
+        return Code.SERVICE_FULL if offering.is_full(terms.max_channels if terms else 0) else None
+
+    def _objection_to(self, ask: Open, link: AnyLink) -> Code | None:
+        """Return what speaks against whoever asks. Of itself, a node may ask: its opener has put
+        the same question for its user, and a probe asks for nobody."""
+        if isinstance(link, LocalLink):
+            return None
+        return self.registry.objection(ask.service, link.member.subject, client=ask.client)
 
     # -- no --
     def _reject(self, stream: AnyStream, link: AnyLink, error: RemoteProtocolError) -> None:
@@ -197,8 +216,14 @@ class Accepter:
             me=self.me,
             load=offering.channels,
         )
-        answer_by = trio.current_time() + ask.deadline / 1000
+        asked_at = trio.current_time()
+        channel.on_accepted = lambda: self._served(ask.service, asked_at)
+        answer_by = asked_at + ask.deadline / 1000
         offering.nursery.start_soon(self._carry, channel, offering, link, answer_by)
+
+    def _served(self, service: str, asked_at: float) -> None:
+        """Take a channel that was accepted here as proof that the service works."""
+        self.registry.proved(service, self.registry.me, trio.current_time() - asked_at, "served")
 
     async def _carry(
         self, channel: InboundChannel, offering: Offering, link: AnyLink, answer_by: float

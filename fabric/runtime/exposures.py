@@ -37,9 +37,13 @@ class Exposures:
     async def expose(self, service: ServiceConfig) -> None:
         """Declare *service* once the disk has it.
 
-        Raises :exc:`OSError`, or :exc:`RefusedError` where the configuration has a backend for
-        the name: it would be shadowed, over restarts too. Then nothing changed.
+        Raises :exc:`OSError`, or :exc:`RefusedError` where no signed record permits this node to
+        offer it, or where the configuration has a backend for the name, which would be shadowed,
+        over restarts too. Then nothing changed. One that was permitted once stays exposed: it is
+        withheld while it is not.
         """
+        if (code := self.services.may_offer(service.name)) is not None:
+            raise RefusedError(code)
         configured = self.configured.get(service.name)
         if configured is not None and configured.backend is not None:
             raise RefusedError(Code.CONFIGURED_SERVICE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,7 @@ from fabric.trio_quic import QuicError
 class InboundChannel(Channel):
     """A channel that was asked for. The handler answers, unless the service accepts by itself."""
 
-    __slots__ = ("_load", "_me", "answer_by")
+    __slots__ = ("_load", "_me", "answer_by", "on_accepted")
 
     _stream: AnyStream
 
@@ -30,6 +31,8 @@ class InboundChannel(Channel):
         super().__init__(*args, direction="in", **facts)
         self.answer_by: trio.CancelScope | None = None
         """The scope whose deadline bounds the answer; lifted by the answer."""
+        self.on_accepted: Callable[[], None] = _nobody
+        """Called once, when the answer was yes."""
         self._me = me
         self._load = load
 
@@ -51,6 +54,7 @@ class InboundChannel(Channel):
         self.opened()
         self._register.metrics.channels_opened.add(self.service, "in")
         self._lift_deadline()
+        self.on_accepted()
 
     async def refuse(self, code: Code, detail: str = "") -> None:
         """Tell the opener no, with *code*. Does nothing if the opener has gone."""
@@ -76,6 +80,10 @@ class InboundChannel(Channel):
         if self.answer_by is not None:
             self.answer_by.deadline = math.inf
             self.answer_by = None
+
+
+def _nobody() -> None:
+    """Be called for nobody."""
 
 
 def send_refusal(stream: AnyStream, code: Code, detail: str, *, hop: str, channel_id: str) -> None:

@@ -1,16 +1,24 @@
-"""The services of this node: what the operator says of them, and who serves them now."""
+"""The services of this node: who serves them now, and which of them it may offer.
+
+Serving is this node's affair, offering is not: what no signed record permits is served to nobody
+and told to nobody, until one does. It is *withheld*, with the code that says why.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+import structlog
 import trio
 from attrs import define, field
 
+from fabric.codes import Code
 from fabric.config import ServiceConfig
 from fabric.errors import LocalProtocolError
 from fabric.runtime.inbound import InboundChannel
+
+log = structlog.get_logger()
 
 Handler: TypeAlias = Callable[[InboundChannel], Awaitable[object]]
 """Carries one channel from accept to end, in a task of its own."""
@@ -27,8 +35,10 @@ class Offering:
     channels: int = 0
     """Channels of it open here."""
 
-    def is_full(self) -> bool:
-        return self.channels >= self.config.max_channels
+    def is_full(self, most: int) -> bool:
+        """Return whether it takes no more here; *most* is what its record says, 0 for nothing."""
+        own = self.config.max_channels
+        return self.channels >= (min(own, most) if most else own)
 
 
 @define(eq=False)
@@ -37,7 +47,11 @@ class Services:
 
     configs: dict[str, ServiceConfig]
     """Every service that has settings here, offered or not."""
+    may_offer: Callable[[str], Code | None]
+    """Returns what speaks against this node offering a service, if anything."""
     offerings: dict[str, Offering] = field(init=False, factory=dict)
+    withheld: dict[str, Code] = field(init=False, factory=dict)
+    """What is served here and may not be offered, as of the last :meth:`review`, and why."""
     is_draining: bool = field(init=False, default=False)
     _changed: trio.Event = field(init=False, factory=trio.Event)
 
@@ -73,14 +87,41 @@ class Services:
         del self.offerings[offering.config.name]
         self._tell()
 
+    def permitted_names(self) -> tuple[str, ...]:
+        """Return what this node serves and may offer, sorted: what it says in its record."""
+        return tuple(sorted(name for name in self.offerings if self.may_offer(name) is None))
+
+    def review(self) -> None:
+        """Look anew at what may be offered; log what that changes, and tell who waits for it."""
+        codes = ((name, self.may_offer(name)) for name in sorted(self.offerings))
+        withheld = {name: code for name, code in codes if code is not None}
+        was, self.withheld = self.withheld, withheld
+        if was == withheld:
+            return
+        for name, code in withheld.items():
+            if was.get(name) is not code:
+                log.warning(
+                    "service.withheld",
+                    service=name,
+                    code=code,
+                    reason=code.sentence,
+                    remedy=code.remedy,
+                )
+        for name in sorted(was.keys() & self.offerings.keys() - withheld.keys()):
+            log.info("service.permitted", service=name)
+        self._wake()
+
     def next_change(self) -> trio.Event:
-        """Return what the next change of a declaration or an offering will set.
+        """Return what the next change of a declaration, an offering or a permission will set.
 
         Take it before looking at what is offered now, and no change can be missed.
         """
         return self._changed
 
     def _tell(self) -> None:
+        self.review()
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
-

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
 
 from fabric.config import HostPort
-from fabric.core.offers import OfferBook
 from fabric.core.planes import Planes
+from fabric.core.readings import Readings
+from fabric.core.views import LivenessView
 from fabric.runtime.channels import ChannelInfo
 from fabric.runtime.peer import Peer
+from fabric.runtime.registry import RegistryPlane
 from fabric.runtime.services import Services
 from fabric.trio_quic import Endpoint
 
@@ -22,9 +24,10 @@ Row: TypeAlias = dict[str, Any]
 """One JSON object. Absent numbers are ``None``; a zero is a zero."""
 
 
-def peer_row(peer: Peer, book: OfferBook) -> Row:
+def peer_row(peer: Peer, readings: Readings, liveness: LivenessView) -> Row:
     """Return one entry of ``peers``."""
     member, link = peer.member, peer.link
+    offers = readings.offers_of(member.node_id)
     connection = link.connection if link is not None else None
     rtt = connection.rtt if connection else None
     return {
@@ -33,6 +36,8 @@ def peer_row(peer: Peer, book: OfferBook) -> Row:
         "area": member.area,
         "roles": sorted(member.roles),
         "state": peer.state.value,
+        "liveness": liveness.state_of(member.node_id),
+        "wanted": peer.is_wanted,
         "reason": peer.reason.label if peer.reason is not None else None,
         "path": f"direct {HostPort(*connection.remote_address)}" if connection else None,
         "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
@@ -40,7 +45,7 @@ def peer_row(peer: Peer, book: OfferBook) -> Row:
         "received_bytes_per_s": _whole(link.received_rate) if link else None,
         "streams": connection.stream_count if connection else 0,
         "since_s": round(trio.current_time() - peer.since, 3),
-        "offers": sorted(book.offered_by(member.name)),
+        "offers": list(offers.record.services) if offers is not None else [],
     }
 
 
@@ -79,28 +84,34 @@ def plane_rows(planes: Planes) -> list[Row]:
     ]
 
 
-def service_rows(
-    services: Services, book: OfferBook, *, me: str, connected: Callable[[str], bool]
-) -> list[Row]:
-    """Return ``services``: those declared here and those that only peers tell of."""
-    names = services.configs.keys() | book.told_services()
-    return [_service_row(name, services, book, me, connected) for name in sorted(names)]
+def service_rows(registry: RegistryPlane, services: Services, unix_now: float) -> list[Row]:
+    """Return ``services``: those that the registry knows and those that have settings here.
+
+    *unix_now* is the present moment, in seconds since the epoch.
+    """
+    names = {*registry.services(), *services.configs, *services.offerings}
+    core = frozenset(registry.core_services())
+    return [
+        _service_row(name, registry, services, unix_now, is_core=name in core)
+        for name in sorted(names)
+    ]
 
 
 def _service_row(
-    name: str, services: Services, book: OfferBook, me: str, connected: Callable[[str], bool]
+    name: str, registry: RegistryPlane, services: Services, unix_now: float, *, is_core: bool
 ) -> Row:
-    config, offered_here = services.configs.get(name), name in services.offerings
-    instances = [peer for peer in book.instances(name) if connected(peer)]
-    told = [book.terms(name, peer) for peer in instances]
-    terms = services.terms.get(name) or next(iter(told), None)
+    config, terms = services.configs.get(name), registry.terms(name)
+    withheld = services.withheld.get(name)
     return {
         "name": name,
         "open_to": [str(selector) for selector in terms.open_to] if terms else [],
         "edge_exposable": terms.edge_exposable if terms else False,
-        "offered_here": offered_here,
+        "core": is_core,
+        "offered_here": name in services.offerings and withheld is None,
+        "withheld": withheld.label if withheld is not None else None,
         "backend": str(config.backend) if config and config.backend else None,
-        "instances": sorted([*instances, me] if offered_here else instances),
+        "instances": list(registry.state_of(name).instances),
+        **registry.report_of(name, unix_now),
     }
 
 
