@@ -247,7 +247,7 @@ def _tell(
         more = [
             f"  {here(drawn.file)}  its key, drawn just now: take it there, and leave no copy",
             "",
-            f"On its machine {name} needs, as [node] trust_root, record and key:",
+            f"On its machine {name} needs, as [node] trust_root, records and key:",
             f"  {here(authority.folder.root_file)} {here(file)} {here(drawn.file)}",
         ]
     tell_signed(
