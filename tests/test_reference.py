@@ -15,7 +15,6 @@ from fabric.config import (
     ListenerConfig,
     LogConfig,
     NodeConfig,
-    PeerConfig,
     QuicConfig,
     ServiceConfig,
 )
@@ -30,7 +29,6 @@ MODELS = {
     "[quic]": QuicConfig,
     "[admin]": AdminConfig,
     "[log]": LogConfig,
-    "[[peers]]": PeerConfig,
     "[services.NAME]": ServiceConfig,
     "[[listeners]]": ListenerConfig,
 }

@@ -1,4 +1,4 @@
-"""The commented files in ``conf/``: they show every default, and show it right."""
+"""The files that people copy: those in ``conf/``, and those that the tutorials print."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from fabric.config import (
 from fabric.config.schema import TABLES
 from fabric.errors import ConfigError
 
-CONF = Path(__file__).parent.parent.parent / "conf"
+TREE = Path(__file__).parent.parent.parent
+CONF = TREE / "conf"
 FILES = ["fabricd.toml", "fabric-ingress.toml"]
 MODELS = {
     "node": NodeConfig,
@@ -104,6 +105,31 @@ def test_every_default_is_shown_and_is_the_one_in_force(name, table):
         if hasattr(default, "factory"):
             default = default.factory()
         assert key.read(section[key.name]) == default, key.name
+
+
+def printed() -> list[tuple[str, str]]:
+    """Each file that a tutorial prints, with where it stands."""
+    return [
+        (f"{page.stem}-{number}", text)
+        for page in sorted((TREE / "docs" / "tutorials").glob("*.md"))
+        for number, text in enumerate(
+            re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)
+        )
+    ]
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in printed()])
+def test_a_file_that_a_tutorial_prints_is_a_configuration(text, operator):
+    operator.copy("node.json", operator.fabric.signed(operator.fabric.node("home-1")))
+    (operator.folder / "node.toml").write_text(text)
+    config = load_config(operator.folder / "node.toml")
+    assert config.records == (operator.folder / "node.json",)
+
+
+def test_the_tutorials_print_the_files_of_two_nodes_that_find_each_other():
+    home, usa = (tomllib.loads(text) for _name, text in printed())
+    assert usa["node"]["seeds"] == home["quic"]["advertise"]
+    assert home["listeners"][0]["service"] in usa["services"]
 
 
 @pytest.mark.parametrize("name", ["fabricd", "fabric-ingress"])
