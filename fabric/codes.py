@@ -108,7 +108,7 @@ class Code(enum.IntEnum):
     WRONG_FABRIC = (
         19,
         "The node belongs to another fabric.",
-        "Compare fabric_id in both configurations.",
+        "Compare the files that node.trust_root names on both: `fabricctl root show FILE`.",
     )
     UNKNOWN_KEY = (
         20,
@@ -162,7 +162,7 @@ class Code(enum.IntEnum):
     UNKNOWN_SERVICE = (
         40,
         "No service of this name is known here.",
-        "Check the spelling; `fabricctl expose` or [services.NAME] makes one.",
+        "Check the spelling; `fabricctl service add` makes one, once its record is published.",
     )
     NO_INSTANCE = (
         41,
@@ -172,7 +172,7 @@ class Code(enum.IntEnum):
     NOT_PERMITTED = (
         42,
         "This node may not open this service.",
-        "Add a selector for it to the service's open_to, at the offering node and here.",
+        "Add a selector for it to the open_to of the service's record: `fabricctl service add`.",
     )
     BACKEND_REFUSED = (
         43,
@@ -197,12 +197,12 @@ class Code(enum.IntEnum):
     NOT_EDGE_EXPOSABLE = (
         47,
         "This service may not be opened to clients outside the fabric.",
-        "Set edge_exposable = true for the service, if that is meant.",
+        "Sign the service's record with --edge, if that is meant: `fabricctl service add`.",
     )
     CLIENT_NOT_BELIEVED = (
         48,
         "A client address came from a node without role ingress.",
-        "Give the node the role ingress, if it is one.",
+        "Give its record the role ingress, if it is one: `fabricctl node change`.",
     )
 
     # -- the life of a channel --
