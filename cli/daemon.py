@@ -62,9 +62,8 @@ def run(program: Program, arguments: Sequence[str] | None = None) -> int:
         return Exit.NO
     if options.check_config:
         print(f"{path}: no mistakes")
-        print(
-            f'public_key = "{load_key(config.key_file).public.hex()}"  # for [[peers]] elsewhere'
-        )
+        public = load_key(config.key_file).public.hex()
+        print(f'public_key = "{public}"  # for `fabricctl node add {config.name} --key`')
         return Exit.YES
     logs.configure(config.log, node=config.name)
     raise_descriptor_limit()

@@ -10,84 +10,105 @@ from typing import Any
 import trio
 from attrs import define, evolve, field, frozen
 
-from fabric import durable
-from fabric.config import HostPort, NodeConfig, PeerConfig, QuicConfig, ServiceConfig
-from fabric.core.access import parse_selector
+from fabric.config import HostPort, NodeConfig, QuicConfig, ServiceConfig
 from fabric.errors import RefusedError
 from fabric.net.tls import NodeKey
 from fabric.node import Node, open_node
 from fabric.runtime.channels import Channel
-from fabric.testing.factories import FABRIC_ID
 from fabric.testing.network import Network
+from fabric.testing.papers import Papers
+from fabric.testing.records import a_key_of
 from fabric.trio_quic import Transport, open_udp_socket
 
 
 @frozen(kw_only=True)
 class Member:
-    """One node of a test's fabric, as the others are told of it."""
+    """One node of a test's fabric: what its signed record says, and where it is."""
 
     name: str
-    seed: int
     address: tuple[str, int]
     area: str = "home"
     roles: frozenset[str] = frozenset()
-    offers: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(factory=dict)
     is_dialled: bool = True
-    """Whether the others know its address."""
+    """Whether it is among the seeds of the others."""
 
     @property
     def key(self) -> NodeKey:
-        return NodeKey.from_seed(self.seed.to_bytes(32, "big"))
-
-    def as_peer(self) -> PeerConfig:
-        return PeerConfig(
-            name=self.name,
-            public_key=self.key.public,
-            area=self.area,
-            roles=self.roles,
-            offers=self.offers,
-            address=HostPort(*self.address) if self.is_dialled else None,
-        )
+        return NodeKey.from_seed(bytes(a_key_of(f"node/{self.name}")))
 
 
-def a_service(name: str = "demo", *open_to: str, **changes: Any) -> ServiceConfig:  # noqa: ANN401
-    """Return a service that *open_to* (any node, unless said) may open."""
-    service = ServiceConfig(name=name, open_to=tuple(map(parse_selector, open_to or ("any",))))
-    return evolve(service, **changes)
+def a_service(name: str = "demo", **settings: Any) -> ServiceConfig:  # noqa: ANN401
+    """Return how a node answers a service; who may open it is :meth:`Fleet.grant`'s to say."""
+    return evolve(ServiceConfig(name=name), **settings)
 
 
 @define
 class Fleet:
-    """A fabric whose every node is given the same list of members."""
+    """A fabric whose every node is handed all of its records and everybody's address.
+
+    ``demo`` may be offered and opened by any node, unless :meth:`grant` says otherwise.
+    """
 
     folder: Path
-    """Keys and state, a folder per node."""
+    """Keys and state, a folder per node; and the papers of all."""
     network: Network | None = None
     """``None``: UDP on loopback."""
     members: dict[str, Member] = field(init=False, factory=dict)
-    services: Mapping[str, ServiceConfig] = field(factory=lambda: {"demo": a_service()})
+    grants: dict[str, Mapping[str, Any]] = field(init=False)
+    """By service, fields of its record."""
+    services: Mapping[str, ServiceConfig] = field(factory=dict)
+    papers: Papers = field(init=False)
+
+    @grants.default
+    def _only_demo(self) -> dict[str, Mapping[str, Any]]:
+        return {"demo": {}}
+
+    @papers.default
+    def _in_folder(self) -> Papers:
+        return Papers(self.folder / "papers")
 
     def add(self, name: str, **facts: Any) -> Member:  # noqa: ANN401 -- fields of a Member
-        """Add a member; its key follows from how many there were."""
-        seed = len(self.members) + 1
-        facts.setdefault("address", self._an_address(seed))
-        member = self.members[name] = Member(name=name, seed=seed, **facts)
+        """Add a member; its key follows from its name."""
+        facts.setdefault("address", self._an_address(len(self.members) + 1))
+        member = self.members[name] = Member(name=name, **facts)
         return member
 
+    def grant(self, service: str, *open_to: str, **fields: Any) -> None:  # noqa: ANN401
+        """Say who may open *service*; nodes that are started from now on know it.
+
+        *fields* are others of a service record: any node may offer it unless they say so.
+        """
+        self.grants[service] = {"open_to": open_to, **fields}
+
+    def publish(self) -> None:
+        """Write the records of all members and services where configurations find them."""
+        fabric = self.papers.fabric
+        for member in self.members.values():
+            roles = tuple(sorted(member.roles))
+            record = fabric.node(member.name, area=member.area, roles=roles, labels=member.labels)
+            self.papers.publish(record)
+        for name, fields in self.grants.items():
+            self.papers.publish(fabric.service(name, **fields))
+
     def config(self, name: str, **changes: Any) -> NodeConfig:  # noqa: ANN401 -- NodeConfig's
-        """Return the configuration of *name*, changed as asked. Its key file exists after."""
+        """Return the configuration of *name*, changed as asked. What it names exists after."""
         member, folder = self.members[name], self.folder / name
-        durable.own_folder(folder)
-        durable.replace_file(folder / "node.key", member.key.seed.hex().encode() + b"\n")
+        self.publish()
+        self.papers.write_key(name, folder / "node.key")
         config = NodeConfig(
             name=name,
-            fabric_id=FABRIC_ID,
-            area=member.area,
-            roles=member.roles,
+            trust_root=self.papers.trust_root,
             key_file=folder / "node.key",
+            seeds=tuple(
+                HostPort(*other.address)
+                for other in self.members.values()
+                if other is not member and other.is_dialled
+            ),
+            records=(self.papers.records,),
+            roles=member.roles,
             state_dir=folder / "state",
             quic=QuicConfig(listen=HostPort(*member.address)),
-            peers=tuple(m.as_peer() for m in self.members.values() if m.name != name),
             services=dict(self.services),
             drain_timeout=2.0,
         )

@@ -9,6 +9,8 @@ import tomllib
 import pytest
 import trio
 
+from services.authority import Authority
+
 DAEMONS = ["cli.fabricd", "cli.fabric_ingress"]
 
 
@@ -21,12 +23,12 @@ async def test_a_good_file_exits_0(run_command, fabric, module, node):
     assert "no mistakes" in ran.out
 
 
-async def test_a_good_file_tells_the_public_key_as_peers_write_it(run_command, fabric):
+async def test_a_good_file_tells_the_public_key_as_the_nodes_record_holds_it(run_command, fabric):
     path = fabric.config_file("home-1")
     ran = await run_command("cli.fabricd", "--config", path, "--check-config")
     told = tomllib.loads(ran.out.splitlines()[-1])
-    peers = tomllib.loads(fabric.config_file("test-1").read_text())["peers"]
-    assert told["public_key"] in {one["public_key"] for one in peers if one["name"] == "home-1"}
+    with Authority.open(fabric.authority, to_change=False) as authority:
+        assert told["public_key"] == authority.node("home-1").key_bytes.hex()
 
 
 @pytest.mark.parametrize("module", DAEMONS)
@@ -36,13 +38,13 @@ async def test_every_mistake_is_told_at_once_with_its_place(run_command, fabric,
         path.read_text()
         .replace('name = "edge-1"', "name = 7")
         .replace("[log]", "[log]\nlevle = 'info'")
-        .replace('area = "test"', "area = []")
+        .replace('service = "demo"', "service = []")
     )
     for flags in (["--check-config"], []):
         ran = await run_command(module, "--config", path, *flags)
         assert ran.code == 1
         assert len(ran.err.splitlines()) == 3
-        for place in ("node.name: ", "log.levle: ", "].area: "):
+        for place in ("node.name: ", "log.levle: ", "].service: "):
             assert place in ran.err
 
 
