@@ -4,290 +4,63 @@ import pytest
 from attrs import evolve
 
 from fabric.codes import Code
+from fabric.core import proof
 from fabric.core.admission import (
     ACCEPTOR,
     DIALLER,
-    Acceptor,
+    OBJECTIONS,
     Admit,
-    Dialler,
-    Effect,
-    Myself,
     Refuse,
     Send,
     State,
     TimedOut,
     common_version,
 )
-from fabric.core.frames import Bye, Challenge, Frame, Hello, HelloOk, Refused
-from fabric.core.identity import FabricId, Instance, NodeName
-from fabric.core.roster import Direct, Member, Seed, StaticRoster
+from fabric.core.frames import Challenge, Frame, Hello, HelloOk, Refused
+from fabric.core.identity import FabricId, Instance
 from fabric.core.standing import Standings, Verdict
-from fabric.testing.factories import FABRIC_ID, a_frame, a_key, some_frames
+from fabric.testing.factories import a_frame, a_key, some_frames
+from tests.core.a_meeting import (
+    AT_A_SEED,
+    ANode,
+    a_record,
+    admitted,
+    answer_of,
+    challenge_of,
+    hello_from,
+    refused_by_acceptor,
+    refused_by_dialler,
+    talk,
+)
+
+LOW, HIGH = sorted(("home", "away"), key=lambda name: ANode(name).id)
 
 
-def a_member(seed: int) -> Member:
-    return Member(name=NodeName(f"node-{seed}"), key=bytes(a_key(seed).verify_key), area="home")
+def two() -> tuple[ANode, ANode]:
+    """Return two nodes that know each other."""
+    return ANode("home", "away"), ANode("away", "home")
 
 
-def a_myself(seed: int, **changes: object) -> Myself:
-    myself = Myself(
-        name=NodeName(f"node-{seed}"),
-        key=bytes(a_key(seed).verify_key),
-        fabric_id=FabricId(FABRIC_ID),
-        instance=Instance(bytes([seed]) * 16),
-        boot_seq=100,
-        sign=lambda message: a_key(seed).sign(message).signature,
-    )
-    return evolve(myself, **changes)
-
-
-def a_roster(*seeds: int) -> StaticRoster:
-    return StaticRoster((a_member(seed), ("192.0.2.1", seed)) for seed in seeds)
-
-
-def an_acceptor(seed: int = 2, *, knows: tuple[int, ...] = (1,), **changes: object) -> Acceptor:
-    return Acceptor(
-        me=a_myself(seed, **changes),
-        roster=a_roster(*knows),
-        standings=Standings(a_member(seed).node_id),
-        nonce=b"a" * 32,
-    )
-
-
-def a_dialler(
-    seed: int = 1, *, to: int = 2, knows: tuple[int, ...] = (2,), **changes: object
-) -> Dialler:
-    return Dialler(
-        me=a_myself(seed, **changes),
-        roster=a_roster(*knows),
-        standings=Standings(a_member(seed).node_id),
-        intent=Direct(a_member(to), ("192.0.2.1", to)),
-        acceptor_key=a_member(to).key,
-        nonce=b"d" * 32,
-    )
-
-
-def frame_in(effects: list[Effect]) -> Frame:
-    (send,) = [effect for effect in effects if isinstance(effect, Send)]
-    return send.frame
-
-
-def talk(dialler: Dialler, acceptor: Acceptor) -> tuple[list[Effect], list[Effect]]:
-    """Carry every frame across; return what each end decided last."""
-    hello = dialler.receive(acceptor.challenge(), 0.0)
-    if any(isinstance(effect, Refuse) for effect in hello):
-        return hello, []
-    accepted = acceptor.receive(frame_in(hello), 0.0)
-    match accepted:
-        case [Refuse(code, detail)]:
-            answer: Frame = Refused(code=code.value, reason=detail)
-        case _:
-            answer = frame_in(accepted)
-    return dialler.receive(answer, 0.0), accepted
-
-
-def refusals(dialler: Dialler, acceptor: Acceptor) -> tuple[Code, Code]:
-    (at_dialler,), (at_acceptor,) = talk(dialler, acceptor)
-    assert isinstance(at_dialler, Refuse)
-    assert isinstance(at_acceptor, Refuse)
-    assert at_dialler.by_peer
-    assert dialler.state is acceptor.state is State.REFUSED
-    return at_dialler.code, at_acceptor.code
-
-
+# -- yes --
 def test_two_nodes_that_know_each_other_are_admitted_at_both_ends() -> None:
-    dialler, acceptor = a_dialler(), an_acceptor()
+    home, away = two()
 
-    at_dialler, at_acceptor = talk(dialler, acceptor)
+    at_home, at_away = admitted(home.dialler(away), away.acceptor())
 
-    assert [type(effect) for effect in at_acceptor] == [Admit, Send]
-    (admit,) = at_dialler
-    assert isinstance(admit, Admit)
-    assert admit.member.name == "node-2"
-    assert admit.claim.instance == acceptor.me.instance
-    assert admit.claim.dialler == dialler.me.node_id
-    assert dialler.state is acceptor.state is State.ADMITTED
+    assert (at_home.member.name, at_away.member.name) == ("away", "home")
+    assert at_home.claim.instance == away.me.instance
+    assert at_away.claim.boot_seq == home.me.boot_seq
+    assert at_home.claim.dialler == at_away.claim.dialler == home.id
+    assert at_home.version == at_away.version == 1
 
 
-def test_an_unknown_key_is_refused() -> None:
-    assert refusals(a_dialler(), an_acceptor(knows=(7,))) == (Code.UNKNOWN_KEY, Code.UNKNOWN_KEY)
+def test_a_peer_is_admitted_before_it_is_told_so() -> None:
+    home, away = two()
+    dialler, acceptor = home.dialler(away), away.acceptor()
 
+    effects = acceptor.receive(hello_from(dialler, acceptor), 0.0)
 
-def test_another_fabric_is_refused() -> None:
-    stranger = a_dialler(fabric_id=FabricId(b"x" * 16))
-
-    assert refusals(stranger, an_acceptor()) == (Code.WRONG_FABRIC, Code.WRONG_FABRIC)
-
-
-def test_a_proof_made_with_another_key_is_refused() -> None:
-    thief = a_dialler(sign=lambda message: a_key(9).sign(message).signature)
-
-    assert refusals(thief, an_acceptor()) == (Code.BAD_PROOF, Code.BAD_PROOF)
-
-
-def test_a_replayed_hello_is_refused() -> None:
-    recorded = frame_in(a_dialler().receive(an_acceptor().challenge(), 0.0))
-    acceptor = evolve(an_acceptor(), nonce=b"b" * 32)
-
-    assert acceptor.receive(recorded, 0.0) == [Refuse(Code.BAD_PROOF)]
-
-
-def test_a_forwarded_challenge_yields_no_proof_for_the_one_who_made_it() -> None:
-    victim = an_acceptor(3, knows=(1,))
-    hello = frame_in(a_dialler(to=2).receive(victim.challenge(), 0.0))
-
-    assert victim.receive(hello, 0.0) == [Refuse(Code.BAD_PROOF)]
-
-
-def test_a_hello_without_a_common_version_is_refused() -> None:
-    acceptor = an_acceptor()
-
-    assert acceptor.receive(a_frame(Hello, versions=(2, 9)), 0.0) == [
-        Refuse(Code.NO_COMMON_VERSION)
-    ]
-
-
-def test_a_missing_hello_is_refused_by_its_deadline() -> None:
-    assert an_acceptor().receive(TimedOut(), 5.0) == [Refuse(Code.NO_HELLO)]
-
-
-def test_a_missing_challenge_or_answer_ends_the_dial() -> None:
-    waiting = a_dialler()
-    waiting.receive(a_frame(Challenge), 0.0)
-
-    assert a_dialler().receive(TimedOut(), 5.0) == [Refuse(Code.NO_CHALLENGE)]
-    (refuse,) = waiting.receive(TimedOut(), 5.0)
-    assert isinstance(refuse, Refuse)
-    assert refuse.code is Code.HANDSHAKE_TIMEOUT
-
-
-def test_a_key_other_than_the_intended_peers_is_never_answered() -> None:
-    dialler = evolve(a_dialler(to=2, knows=(2, 3)), acceptor_key=a_member(3).key)
-
-    assert dialler.receive(a_frame(Challenge), 0.0) == [Refuse(Code.PIN_MISMATCH)]
-
-
-def test_a_seed_is_admitted_when_the_key_that_it_proved_is_known() -> None:
-    dialler = evolve(a_dialler(), intent=Seed(("192.0.2.1", 2)))
-
-    at_dialler, _ = talk(dialler, an_acceptor())
-
-    (admit,) = at_dialler
-    assert isinstance(admit, Admit)
-    assert admit.member.name == "node-2"
-
-
-def test_a_seed_with_an_unknown_key_gets_no_hello() -> None:
-    dialler = evolve(a_dialler(knows=(5,)), intent=Seed(("192.0.2.1", 2)))
-
-    assert dialler.receive(a_frame(Challenge), 0.0) == [Refuse(Code.UNKNOWN_KEY)]
-
-
-def test_a_peers_older_process_is_refused_at_both_ends() -> None:
-    acceptor = an_acceptor()
-    talk(a_dialler(boot_seq=200, instance=Instance(b"n" * 16)), acceptor)
-    again = evolve(an_acceptor(), standings=acceptor.standings)
-
-    assert refusals(a_dialler(boot_seq=199), again) == (Code.STALE_INSTANCE, Code.STALE_INSTANCE)
-
-
-def test_a_second_process_with_the_same_key_is_refused_at_both_ends() -> None:
-    acceptor = an_acceptor()
-    talk(a_dialler(), acceptor)
-    again = evolve(an_acceptor(), standings=acceptor.standings)
-    twin = a_dialler(instance=Instance(b"t" * 16))
-
-    assert refusals(twin, again) == (Code.DUPLICATE_IDENTITY, Code.DUPLICATE_IDENTITY)
-
-
-def test_a_dialler_refuses_an_older_process_of_its_peer_too() -> None:
-    dialler = a_dialler()
-    talk(dialler, an_acceptor(boot_seq=200, instance=Instance(b"n" * 16)))
-    again = evolve(a_dialler(), standings=dialler.standings)
-
-    (refuse,), _ = talk(again, an_acceptor(boot_seq=100))
-
-    assert refuse == Refuse(Code.STALE_INSTANCE)
-
-
-def test_a_restarted_peer_displaces_its_old_connection() -> None:
-    acceptor = an_acceptor()
-    _, (first, _) = talk(a_dialler(), acceptor)
-    again = evolve(an_acceptor(), standings=acceptor.standings)
-
-    _, (second, _) = talk(a_dialler(boot_seq=101, instance=Instance(b"n" * 16)), again)
-
-    assert isinstance(first, Admit)
-    assert isinstance(second, Admit)
-    assert second.judgement.verdict is Verdict.REPLACE
-    assert second.judgement.displaced is first.claim
-
-
-def test_an_unauthenticated_hello_displaces_nobody() -> None:
-    acceptor = an_acceptor()
-    talk(a_dialler(), acceptor)
-    standing = acceptor.standings.of(a_member(1).node_id)
-    again = evolve(an_acceptor(), standings=acceptor.standings)
-
-    talk(a_dialler(boot_seq=999, sign=lambda _message: bytes(64)), again)
-
-    assert acceptor.standings.of(a_member(1).node_id) is standing
-
-
-def test_the_lower_node_id_refuses_a_dial_that_came_after_its_own_was_answered() -> None:
-    low, high = sorted((1, 2), key=lambda seed: a_member(seed).node_id)
-    standings = Standings(a_member(low).node_id)
-    own = evolve(a_dialler(low, to=high, knows=(high,)), standings=standings)
-    talk(own, an_acceptor(high, knows=(low,)))
-    acceptor = evolve(an_acceptor(low, knows=(high,)), standings=standings)
-
-    assert refusals(a_dialler(high, to=low, knows=(low,)), acceptor) == (
-        Code.DUPLICATE,
-        Code.DUPLICATE,
-    )
-
-
-@pytest.mark.parametrize("frame", some_frames(), ids=lambda frame: type(frame).__name__)
-def test_what_is_not_in_the_table_is_refused_in_every_state(frame: Frame) -> None:
-    for state in State:
-        for end, table in ((an_acceptor(), ACCEPTOR), (a_dialler(), DIALLER)):
-            if (state, type(frame)) not in table:
-                end.state = state
-                (refuse,) = end.receive(frame, 0.0)
-                assert isinstance(refuse, Refuse)
-                assert refuse.code is Code.UNEXPECTED_FRAME
-
-
-def test_no_path_admits_a_dialler_without_a_judged_hello() -> None:
-    admitting = {event for (state, event) in ACCEPTOR if state is State.AWAITING_HELLO}
-
-    assert admitting == {Hello, TimedOut}
-    assert all(state is State.AWAITING_HELLO for state, _ in ACCEPTOR)
-
-
-def test_a_hello_after_admission_is_refused() -> None:
-    acceptor = an_acceptor()
-    dialler = a_dialler()
-    talk(dialler, acceptor)
-
-    assert [type(effect) for effect in acceptor.receive(a_frame(Hello), 1.0)] == [Refuse]
-    assert [type(effect) for effect in dialler.receive(a_frame(HelloOk), 1.0)] == [Refuse]
-
-
-def test_an_answer_with_a_version_never_offered_is_refused() -> None:
-    dialler = a_dialler()
-    dialler.receive(a_frame(Challenge), 0.0)
-
-    assert dialler.receive(a_frame(HelloOk, version=2), 0.0) == [Refuse(Code.NO_COMMON_VERSION)]
-
-
-def test_a_code_of_a_newer_release_is_still_a_refusal() -> None:
-    dialler = a_dialler()
-    dialler.receive(a_frame(Challenge), 0.0)
-
-    (refuse,) = dialler.receive(Refused(code=60_000, reason="quorum"), 0.0)
-
-    assert refuse == Refuse(Code.INTERNAL_ERROR, "quorum", by_peer=True)
+    assert [type(effect) for effect in effects] == [Admit, Send]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +73,383 @@ def test_the_highest_common_version_is_chosen(
     assert common_version(theirs, ours) == common
 
 
-def test_bye_is_no_part_of_admission() -> None:
-    assert an_acceptor().receive(Bye(code=24), 0.0)[0] == Refuse(
-        Code.UNEXPECTED_FRAME, "Bye while awaiting_hello"
-    )
+# -- what speaks against a Hello, one by one --
+def test_a_hello_without_a_common_version_is_refused() -> None:
+    home, away = two()
+    acceptor = away.acceptor()
+    hello = hello_from(home.dialler(away), acceptor)
+
+    assert acceptor.receive(evolve(hello, versions=(2, 9)), 0.0) == [
+        Refuse(Code.NO_COMMON_VERSION)
+    ]
+
+
+def test_another_fabric_is_refused() -> None:
+    home, away = two()
+    home.change(fabric_id=FabricId(b"x" * 16))
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.WRONG_FABRIC
+
+
+def test_an_unknown_key_that_brings_nothing_is_refused() -> None:
+    home, away = ANode("home", "away", has_record=False), ANode("away")
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.UNKNOWN_KEY
+
+
+def test_an_unknown_key_that_brings_nothing_costs_no_signature_check(monkeypatch) -> None:
+    checked: list[bytes] = []
+
+    def has_signed(key: bytes, _message: bytes, _signature: bytes) -> bool:
+        checked.append(key)
+        return False
+
+    home, away = ANode("home", "away", has_record=False), ANode("away")
+    dialler, acceptor, again = home.dialler(away), away.acceptor(), away.acceptor()
+    hello = hello_from(dialler, acceptor)
+    monkeypatch.setattr(proof, "has_signed", has_signed)
+
+    assert acceptor.receive(hello, 0.0) == [Refuse(Code.UNKNOWN_KEY)]
+    assert not checked
+    assert again.receive(evolve(hello, record=b"any"), 0.0) == [Refuse(Code.BAD_PROOF)]
+    assert checked == [hello.key]
+
+
+def test_a_proof_made_with_another_key_is_refused() -> None:
+    home, away = two()
+    home.change(sign=lambda message: a_key(9).sign(message).signature)
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.BAD_PROOF
+
+
+def test_a_replayed_hello_is_refused() -> None:
+    home, away = two()
+    recorded = hello_from(home.dialler(away), away.acceptor(b"a" * 32))
+
+    assert away.acceptor(b"b" * 32).receive(recorded, 0.0) == [Refuse(Code.BAD_PROOF)]
+
+
+def test_a_forwarded_challenge_yields_no_proof_for_the_one_who_made_it() -> None:
+    home, away = two()
+    middle = ANode("middle", "home", "away")
+    home.knows.hold(a_record("middle"))
+    victim = away.acceptor()
+    for_the_middle = home.dialler(middle).receive(challenge_of(victim), 0.0)
+
+    (sent,) = for_the_middle
+    assert isinstance(sent, Send)
+    assert victim.receive(sent.frame, 0.0) == [Refuse(Code.BAD_PROOF)]
+
+
+@pytest.mark.parametrize("changed", ["nonce", "fabric_id", "key"])
+def test_a_hello_of_which_any_signed_part_was_changed_is_refused(changed: str) -> None:
+    home, away = two()
+    other = ANode("other")
+    away.knows.hold(a_record("other"))
+    acceptor = away.acceptor()
+    hello = hello_from(home.dialler(away), acceptor)
+    new = {"nonce": b"x" * 32, "fabric_id": b"x" * 16, "key": other.me.key}[changed]
+    if changed == "fabric_id":  # as an acceptor of that fabric would read it
+        away.change(fabric_id=FabricId(new))
+        acceptor = away.acceptor()
+
+    assert acceptor.receive(evolve(hello, **{changed: new}), 0.0) == [Refuse(Code.BAD_PROOF)]
+
+
+def test_a_node_that_dials_itself_is_told_so() -> None:
+    home = ANode("home")
+
+    assert refused_by_acceptor(home.dialler(home, AT_A_SEED), home.acceptor()) is Code.ITSELF
+    assert home.standings.of(home.id) is None
+
+
+def test_another_process_with_this_nodes_own_key_is_a_duplicate_identity() -> None:
+    home, twin = ANode("home"), ANode("home", process=2)
+
+    code = refused_by_acceptor(twin.dialler(home, AT_A_SEED), home.acceptor())
+
+    assert code is Code.DUPLICATE_IDENTITY
+
+
+def test_a_barred_peer_is_refused_with_what_it_is_barred_for() -> None:
+    home, away = two()
+    away.knows.barred[home.id] = Code.PEER_BARRED
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.PEER_BARRED
+
+
+def test_a_revoked_peer_is_refused_though_it_proves_its_key() -> None:
+    home, away = two()
+    away.knows.hold(a_record("home", generation=2, revoked=True))
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.REVOKED
+
+
+def test_every_objection_has_been_raised_by_a_test_above() -> None:
+    raised = {
+        "_versions_apart": test_a_hello_without_a_common_version_is_refused,
+        "_another_fabric": test_another_fabric_is_refused,
+        "_nothing_known": test_an_unknown_key_that_brings_nothing_is_refused,
+        "_unproved": test_a_proof_made_with_another_key_is_refused,
+        "_own_key": test_a_node_that_dials_itself_is_told_so,
+        "_barred": test_a_barred_peer_is_refused_with_what_it_is_barred_for,
+    }
+
+    assert [each.__name__ for each in OBJECTIONS] == list(raised)
+
+
+def test_nothing_but_the_proof_decides_whether_a_key_is_barred_or_its_own() -> None:
+    """Whoever only names a key hears nothing of what is thought of its holder."""
+    home, away = two()
+    away.knows.barred[home.id] = Code.PEER_BARRED
+    home.change(sign=lambda _message: bytes(64))
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.BAD_PROOF
+
+
+# -- whose process, whose dial --
+def test_a_peers_older_process_is_refused() -> None:
+    home, away = two()
+    home.restart(7)
+    admitted(home.dialler(away), away.acceptor())
+    home.restart(6)
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.STALE_INSTANCE
+
+
+def test_a_second_process_with_the_same_key_is_refused() -> None:
+    home, away = two()
+    admitted(home.dialler(away), away.acceptor())
+    home.change(instance=Instance(b"t" * 16))
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.DUPLICATE_IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("process", "instance", "code"),
+    [(6, b"o" * 16, Code.STALE_INSTANCE), (7, b"t" * 16, Code.DUPLICATE_IDENTITY)],
+)
+def test_a_dialler_refuses_another_process_of_its_peer_by_the_same_rules(
+    process: int, instance: bytes, code: Code
+) -> None:
+    home, away = two()
+    away.restart(7)
+    admitted(home.dialler(away), away.acceptor())
+    away.restart(process)
+    away.change(instance=Instance(instance))
+
+    assert refused_by_dialler(home.dialler(away), away.acceptor()) is code
+
+
+def test_a_restarted_peer_displaces_its_old_connection() -> None:
+    home, away = two()
+    _, first = admitted(home.dialler(away), away.acceptor())
+    home.restart(2)
+
+    _, second = admitted(home.dialler(away), away.acceptor())
+
+    assert second.judgement.verdict is Verdict.REPLACE
+    assert second.judgement.displaced is first.claim
+
+
+def test_an_unproved_hello_displaces_nobody() -> None:
+    home, away = two()
+    admitted(home.dialler(away), away.acceptor())
+    standing = away.standings.of(home.id)
+    home.restart(99)
+    home.change(sign=lambda _message: bytes(64))
+
+    refused_by_acceptor(home.dialler(away), away.acceptor())
+
+    assert standing is not None
+    assert away.standings.of(home.id) is standing
+
+
+def test_the_lower_node_id_refuses_a_dial_that_came_after_its_own_was_answered() -> None:
+    low, high = ANode(LOW, HIGH), ANode(HIGH, LOW)
+    admitted(low.dialler(high), high.acceptor())
+    high.standings = Standings(high.id)  # as if the lower's dial were still on its way
+
+    assert refused_by_acceptor(high.dialler(low), low.acceptor()) is Code.DUPLICATE
+
+
+def test_the_higher_node_id_keeps_a_dial_of_its_own_as_spare() -> None:
+    low, high = ANode(LOW, HIGH), ANode(HIGH, LOW)
+    admitted(low.dialler(high), high.acceptor())
+    low.standings = Standings(low.id)  # it gave that dial up, and knows nothing of it
+
+    at_high, at_low = admitted(high.dialler(low), low.acceptor())
+
+    assert at_high.judgement.verdict is Verdict.SPARE
+    assert not at_high.judgement.stands
+    assert at_low.judgement.stands
+
+
+# -- the dialler's own objections --
+def test_a_key_other_than_the_intended_peers_is_never_answered() -> None:
+    home, away = two()
+    dialler = evolve(home.dialler(away), acceptor_key=ANode("other").me.key)
+
+    assert dialler.receive(a_frame(Challenge), 0.0) == [Refuse(Code.PIN_MISMATCH)]
+
+
+@pytest.mark.parametrize(
+    ("generation", "code"), [(1, Code.PEER_BARRED), (2, Code.REVOKED)], ids=["barred", "revoked"]
+)
+def test_a_peer_that_was_dropped_while_it_was_dialled_is_never_answered(
+    generation: int, code: Code
+) -> None:
+    home, away = two()
+    dialler = home.dialler(away)
+    if code is Code.REVOKED:
+        home.knows.hold(a_record("away", generation=generation, revoked=True))
+    else:
+        home.knows.barred[away.id] = code
+
+    assert dialler.receive(a_frame(Challenge), 0.0) == [Refuse(code)]
+
+
+def test_a_peer_that_was_revoked_before_it_answered_is_refused() -> None:
+    home, away = two()
+    dialler, acceptor = home.dialler(away), away.acceptor()
+    accepted = acceptor.receive(hello_from(dialler, acceptor), 0.0)
+    home.knows.hold(a_record("away", generation=2, revoked=True))
+
+    assert dialler.receive(answer_of(acceptor, accepted), 0.0) == [Refuse(Code.REVOKED)]
+    assert home.standings.of(away.id) is None
+
+
+def test_an_answer_with_a_version_never_offered_is_refused() -> None:
+    home, away = two()
+    dialler = home.dialler(away)
+    dialler.receive(a_frame(Challenge), 0.0)
+    answer = a_frame(HelloOk, version=2, record=b"any")
+
+    assert dialler.receive(answer, 0.0) == [Refuse(Code.NO_COMMON_VERSION)]
+    assert not home.knows.tellers
+
+
+@pytest.mark.parametrize(
+    ("process", "code"), [(1, Code.ITSELF), (2, Code.DUPLICATE_IDENTITY)], ids=["itself", "twin"]
+)
+def test_an_acceptor_that_admits_its_own_key_is_refused_all_the_same(
+    process: int, code: Code
+) -> None:
+    home, twin = ANode("home"), ANode("home", process=process)
+    dialler = home.dialler(twin, AT_A_SEED)
+    dialler.receive(a_frame(Challenge), 0.0)
+    answer = a_frame(HelloOk, instance=twin.me.instance)
+
+    assert dialler.receive(answer, 0.0) == [Refuse(code)]
+
+
+def test_a_code_of_a_newer_release_is_still_a_refusal() -> None:
+    home, away = two()
+    dialler = home.dialler(away)
+    dialler.receive(a_frame(Challenge), 0.0)
+
+    (refuse,) = dialler.receive(Refused(code=60_000, reason="quorum"), 0.0)
+
+    assert refuse == Refuse(Code.INTERNAL_ERROR, "quorum", by_peer=True)
+
+
+# -- the tables --
+def test_a_missing_hello_is_refused_by_its_deadline() -> None:
+    assert ANode("away").acceptor().receive(TimedOut(), 5.0) == [Refuse(Code.NO_HELLO)]
+
+
+def test_a_missing_challenge_ends_the_dial() -> None:
+    home, away = two()
+
+    assert home.dialler(away).receive(TimedOut(), 5.0) == [Refuse(Code.NO_CHALLENGE)]
+
+
+def test_a_missing_answer_ends_the_dial() -> None:
+    home, away = two()
+    dialler = home.dialler(away)
+    dialler.receive(a_frame(Challenge), 0.0)
+
+    (refuse,) = dialler.receive(TimedOut(), 5.0)
+
+    assert isinstance(refuse, Refuse)
+    assert refuse.code is Code.HANDSHAKE_TIMEOUT
+    assert not refuse.by_peer
+
+
+def test_each_row_of_a_table_leads_to_the_state_that_it_should() -> None:
+    home, away = two()
+    dialler, acceptor = home.dialler(away), away.acceptor()
+    seen = [(dialler.state, acceptor.state)]
+
+    hello = hello_from(dialler, acceptor)
+    seen.append((dialler.state, acceptor.state))
+    accepted = acceptor.receive(hello, 0.0)
+    seen.append((dialler.state, acceptor.state))
+    dialler.receive(answer_of(acceptor, accepted), 0.0)
+    seen.append((dialler.state, acceptor.state))
+
+    assert seen == [
+        (State.AWAITING_CHALLENGE, State.AWAITING_HELLO),
+        (State.AWAITING_ANSWER, State.AWAITING_HELLO),
+        (State.AWAITING_ANSWER, State.ADMITTED),
+        (State.ADMITTED, State.ADMITTED),
+    ]
+    for table, first in ((ACCEPTOR, State.AWAITING_HELLO), (DIALLER, State.AWAITING_CHALLENGE)):
+        assert {state for state, _ in table} <= {first, State.AWAITING_ANSWER}
+
+
+@pytest.mark.parametrize("event", [*some_frames(), TimedOut()], ids=lambda it: type(it).__name__)
+def test_what_is_not_in_the_table_is_refused_in_every_state(event: Frame | TimedOut) -> None:
+    home, away = two()
+    for state in State:
+        for end, table in ((away.acceptor(), ACCEPTOR), (home.dialler(away), DIALLER)):
+            if (state, type(event)) not in table:
+                end.state = state
+                (refuse,) = end.receive(event, 0.0)
+                assert isinstance(refuse, Refuse)
+                assert refuse.code is Code.UNEXPECTED_FRAME
+                assert end.state is State.REFUSED
+
+
+def test_no_path_admits_a_dialler_without_a_judged_hello() -> None:
+    assert set(ACCEPTOR) == {(State.AWAITING_HELLO, Hello), (State.AWAITING_HELLO, TimedOut)}
+
+
+def test_a_second_hello_or_answer_after_admission_is_refused() -> None:
+    home, away = two()
+    dialler, acceptor = home.dialler(away), away.acceptor()
+    hello = hello_from(dialler, acceptor)
+    accepted = acceptor.receive(hello, 0.0)
+    answer = answer_of(acceptor, accepted)
+    dialler.receive(answer, 0.0)
+
+    for end, frame in ((acceptor, hello), (dialler, answer)):
+        (refuse,) = end.receive(frame, 1.0)
+        assert isinstance(refuse, Refuse)
+        assert refuse.code is Code.UNEXPECTED_FRAME
+
+
+def test_a_refused_end_says_nothing_more() -> None:
+    home, away = two()
+    away.knows.barred[home.id] = Code.PEER_BARRED
+    dialler, acceptor = home.dialler(away), away.acceptor()
+    hello = hello_from(dialler, acceptor)
+    acceptor.receive(hello, 0.0)
+    away.knows.barred.clear()
+
+    (refuse,) = acceptor.receive(hello, 0.0)
+
+    assert isinstance(refuse, Refuse)
+    assert refuse.code is Code.UNEXPECTED_FRAME
+
+
+# -- what the log says of it --
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+def test_a_claimant_is_named_as_it_is_known_here(is_known: bool) -> None:
+    home, away = ANode("home", "away"), ANode("away", *["home"] * is_known)
+    home.change(sign=lambda _message: bytes(64))
+    acceptor = away.acceptor()
+
+    talk(home.dialler(away), acceptor)
+
+    assert acceptor.claimant == ("home" if is_known else home.id)

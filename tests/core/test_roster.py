@@ -1,42 +1,39 @@
-"""The static roster: found by key and by name, dialled at what the configuration says."""
+"""Members and the ways to dial them: what each is pinned to, and what selectors see of it."""
 
 from fabric.core.identity import NodeName, node_id_of
-from fabric.core.roster import Direct, Member, Seed, StaticRoster
+from fabric.core.roster import Direct, Member, Seed
 from fabric.testing.factories import a_key
 
-
-def a_member(name: str, seed: int, *roles: str) -> Member:
-    return Member(name=NodeName(name), key=bytes(a_key(seed).verify_key), roles=frozenset(roles))
-
-
-HOME, TEST = a_member("home-1", 1, "ingress"), a_member("test-1", 2)
-ROSTER = StaticRoster([(TEST, None), (HOME, ("192.0.2.1", 4433))])
-
-
-def test_a_member_is_found_by_key_and_a_stranger_is_not() -> None:
-    assert ROSTER.by_key(HOME.key) is HOME
-    assert ROSTER.by_key(bytes(32)) is None
+KEY = bytes(a_key(1).verify_key)
+HOME = Member(
+    name=NodeName("home-1"),
+    key=KEY,
+    area="home",
+    roles=frozenset({"ingress"}),
+    labels={"tier": "gold"},
+)
 
 
-def test_members_come_sorted_by_name() -> None:
-    assert [member.name for member in ROSTER.members()] == ["home-1", "test-1"]
+def test_a_member_has_the_id_of_its_key_whatever_it_is_called() -> None:
+    assert HOME.node_id == node_id_of(KEY) == Member(name=NodeName("other"), key=KEY).node_id
 
 
-def test_a_direct_dial_is_pinned_to_the_intended_peers_key() -> None:
-    (way,) = ROSTER.ways_to(HOME)
+def test_a_member_is_to_selectors_what_its_record_says_of_it() -> None:
+    subject = HOME.subject
 
-    assert way == Direct(HOME, ("192.0.2.1", 4433))
-    assert way.pin == HOME.key
+    assert (subject.name, subject.area, subject.roles) == ("home-1", "home", {"ingress"})
+    assert subject.labels == {"tier": "gold"}
 
 
-def test_a_member_without_an_address_has_to_dial_us() -> None:
-    assert not ROSTER.ways_to(TEST)
+def test_a_direct_dial_is_pinned_to_its_peers_key_wherever_the_address_came_from() -> None:
+    assert Direct(HOME, ("192.0.2.1", 4433)).pin == Direct(HOME, ("192.0.2.2", 1)).pin == KEY
 
 
 def test_an_address_alone_pins_nothing() -> None:
     assert Seed(("192.0.2.1", 4433)).pin is None
 
 
-def test_a_member_has_the_id_of_its_key_and_is_a_subject_by_its_roles() -> None:
-    assert HOME.node_id == node_id_of(HOME.key)
-    assert HOME.subject.roles == {"ingress"}
+def test_no_dial_has_room_for_a_pin_beside_its_peer() -> None:
+    """The pin follows from the intended peer: a relay's or a candidate's cannot take its place."""
+    assert [each.name for each in Direct.__attrs_attrs__] == ["peer", "address"]
+    assert [each.name for each in Seed.__attrs_attrs__] == ["address"]
