@@ -485,4 +485,4 @@ class Code(enum.IntEnum):
         "The record would be valid for longer than its kind may be.",
         "Sign it again with fabricctl: twice the usual life of its kind is the most.",
     )
-    ITSELF = (138, "The address leads back to this very node.", "Nothing to do.")
+    ITSELF = (139, "The address leads back to this very node.", "Nothing to do.")
