@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import psutil
 import tomli_w
 from attrs import frozen
 
-from fabric.net.tls import create_key
+from fabric.testing.papers import Papers
 from tests.bench.processes import Room, free_port, listening
 from tests.bench.route import Route
 
@@ -28,19 +27,16 @@ Table = dict[str, Any]
 
 @frozen
 class Node:
-    """One node to be: its key is made with it, so that others can be told of it."""
+    """One node to be: its record is signed with it, so that others can be told of it."""
 
     name: str
     folder: Path
-    public_key: str
     port: int
     roles: tuple[str, ...] = ()
 
-    def as_peer(self, *, is_dialled: bool, offers: Sequence[str] = ()) -> Table:
-        peer = {"name": self.name, "public_key": self.public_key, "area": "bench"}
-        if is_dialled:
-            peer["address"] = f"127.0.0.1:{self.port}"
-        return peer | {"roles": list(self.roles), "offers": list(offers)}
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     @property
     def admin_socket(self) -> Path:
@@ -48,24 +44,30 @@ class Node:
 
 
 class OwnNodes:
-    """Nodes of one fabric in one room."""
+    """Nodes of one fabric in one room. All that is planned before a start is known to it."""
 
     def __init__(self, room: Room, datagram_bytes: int) -> None:
         self._room = room
-        self._fabric_id = secrets.token_hex(16)
+        self._papers = Papers(room.folder / "papers")
         self._datagram_bytes = datagram_bytes
 
     def plan(self, name: str, *roles: str) -> Node:
-        folder = self._room.folder / name
-        folder.mkdir(mode=0o700)
-        key = create_key(folder / "node.key")
-        return Node(name, folder, key.public.hex(), free_port(socket.SOCK_DGRAM), roles)
+        node = Node(name, self._room.folder / name, free_port(socket.SOCK_DGRAM), roles)
+        self._papers.write_key(name, node.folder / "node.key")
+        self._papers.publish(self._papers.fabric.node(name, area="bench", roles=roles))
+        return node
+
+    def grant(self, service: str) -> None:
+        """Let every node offer *service*, and every ingress show it."""
+        open_to = ("role:ingress",)
+        record = self._papers.fabric.service(service, open_to=open_to, edge_exposable=True)
+        self._papers.publish(record)
 
     def start(
         self,
         program: str,
         node: Node,
-        peers: Iterable[Table],
+        seeds: Sequence[Node] = (),
         *,
         services: Table | None = None,
         listeners: Sequence[Table] = (),
@@ -77,17 +79,14 @@ class OwnNodes:
         document = {
             "node": {
                 "name": node.name,
-                "fabric_id": self._fabric_id,
-                "area": "bench",
+                "trust_root": str(self._papers.trust_root),
+                "seeds": [seed.address for seed in seeds],
+                "records": [str(self._papers.records)],
                 "roles": list(node.roles),
                 "drain_timeout_s": 0.5,
             },
-            "quic": {
-                "listen": f"127.0.0.1:{node.port}",
-                "datagram_bytes": self._datagram_bytes,
-            },
+            "quic": {"listen": node.address, "datagram_bytes": self._datagram_bytes},
             "log": {"format": "json"},
-            "peers": list(peers),
             "services": services or {},
             "listeners": list(listeners),
         }
@@ -108,23 +107,14 @@ class OwnPath:
 def start_path(room: Room, backend: int, *, datagram_bytes: int = 1452) -> OwnPath:
     """client -> fabric-ingress -> QUIC -> fabricd -> backend."""
     nodes, port = OwnNodes(room, datagram_bytes), free_port()
-    inside, edge = nodes.plan("inside"), nodes.plan("edge", "ingress")
-    service = {"open_to": ["role:ingress"], "edge_exposable": True, "max_channels": MOST}
-    nodes.start(
-        "fabricd",
-        inside,
-        [edge.as_peer(is_dialled=False)],
-        services={SERVICE: service | {"backend": f"127.0.0.1:{backend}"}},
-    )
+    inside, edge = nodes.plan("inside", "egress"), nodes.plan("edge", "ingress")
+    nodes.grant(SERVICE)
+    backed = {"backend": f"127.0.0.1:{backend}", "max_channels": MOST}
+    nodes.start("fabricd", inside, services={SERVICE: backed})
     listener = {"listen": f"127.0.0.1:{port}", "service": SERVICE, "max_connections": MOST}
-    ingress = nodes.start(
-        "fabric-ingress",
-        edge,
-        [inside.as_peer(is_dialled=True, offers=[SERVICE])],
-        services={SERVICE: service},
-        listeners=[listener],
-    )
+    ingress = nodes.start("fabric-ingress", edge, [inside], listeners=[listener])
     room.wait(listening(port))
+    room.wait(lambda: is_offered(edge, SERVICE))
     return OwnPath(Route(port=port), ingress)
 
 
@@ -141,16 +131,28 @@ def start_resting(room: Room, peers: int) -> psutil.Popen:
     nodes = OwnNodes(room, 1452)
     centre = nodes.plan("centre")
     around = [nodes.plan(f"around-{number}") for number in range(peers)]
-    resting = nodes.start("fabricd", centre, [peer.as_peer(is_dialled=False) for peer in around])
+    resting = nodes.start("fabricd", centre)
     for peer in around:
-        nodes.start("fabricd", peer, [centre.as_peer(is_dialled=True)])
-    room.wait(lambda: all(map(is_connected, around)))
+        nodes.start("fabricd", peer, [centre])
+    room.wait(lambda: all(is_connected(peer, centre) for peer in around))
     return resting
 
 
-def is_connected(node: Node) -> bool:
-    """Whether all peers of a node are connected, as its own snapshot says."""
+def is_connected(node: Node, peer: Node) -> bool:
+    """Whether *peer* is connected to *node*, as its own snapshot says."""
+    peers = _snapshot(node)["peers"]
+    return any((each["name"], each["state"]) == (peer.name, "connected") for each in peers)
+
+
+def is_offered(node: Node, service: str) -> bool:
+    """Whether *node* knows of an instance of *service*."""
+    return any(
+        each["name"] == service and each["instances"] for each in _snapshot(node)["services"]
+    )
+
+
+def _snapshot(node: Node) -> Table:
     transport = httpx2.HTTPTransport(uds=str(node.admin_socket))
     with httpx2.Client(transport=transport, base_url="http://node", timeout=10) as client:
-        peers = client.get("/v1/snapshot").json()["peers"]
-    return bool(peers) and all(peer["state"] == "connected" for peer in peers)
+        snapshot: Table = client.get("/v1/snapshot").json()
+    return snapshot

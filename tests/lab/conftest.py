@@ -52,8 +52,9 @@ class Way:
         return self.edge.address
 
 
-def a_service(**settings):
-    return {"open_to": ["role:ingress"], "edge_exposable": True, **settings}
+def grant_demo(lab):
+    """Let the nodes with the role egress offer it, and any ingress show it."""
+    lab.grant("demo", "role:ingress", offer_by=("role:egress",), edge_exposable=True)
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ async def start_path(lab, start_backend):
     """Return `await start_path(backend, service={…}, listener={…}, node={…}, host=…)`."""
 
     async def start(backend=None, *, service=None, listener=None, node=None, host="127.0.0.1"):
+        grant_demo(lab)
         settings, backend = service or {}, backend or await start_backend()
         shown = f"[{host}]" if ":" in host else host
         entrance = {"listen": f"{shown}:{free_port(host=host)}", "service": "demo"}
@@ -68,14 +70,14 @@ async def start_path(lab, start_backend):
             "away",
             "egress",
             host=host,
-            services={"demo": a_service(backend=backend, **settings)},
+            services={"demo": {"backend": backend, **settings}},
             **(node or {}),
         )
         edge = lab.declare(
             "edge",
             "ingress",
             host=host,
-            services={"demo": a_service(**settings)},
+            services={"demo": settings},
             listeners=[entrance | (listener or {})],
             **(node or {}),
         )
@@ -91,13 +93,14 @@ async def start_two(lab, start_backend):
     """Return `await start_two()`: an edge and two instances of its service."""
 
     async def start():
+        grant_demo(lab)
         backends = [await start_backend(), await start_backend()]
         aways = [
-            lab.declare(name, "egress", services={"demo": a_service(backend=backend)})
+            lab.declare(name, "egress", services={"demo": {"backend": backend}})
             for name, backend in zip(("one", "two"), backends, strict=True)
         ]
         listener = {"listen": f"127.0.0.1:{free_port()}", "service": "demo"}
-        edge = lab.declare("edge", "ingress", services={"demo": a_service()}, listeners=[listener])
+        edge = lab.declare("edge", "ingress", listeners=[listener])
         with trio.fail_after(START_WITHIN):
             await lab.start()
         return edge, *aways

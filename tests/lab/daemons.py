@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import secrets
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.client import AdminClient
 from cli.unix_http import open_exchange
-from fabric.net.tls import create_key
+from fabric.testing.papers import Papers
 
 ENDED_AS_ASKED = {None, 0, -signal.SIGKILL}
 """Return codes of a daemon that a test may leave behind; any other end is a crash."""
@@ -60,22 +59,27 @@ class Daemon:
     folder: Path
     program: str
     document: dict
-    public_key: str
     process: trio.Process | None = None
     return_codes: list = field(factory=list)
     _log_starts: int = 0
 
-    # -- as the others are told of it --
-    def as_peer(self):
-        services = self.document["services"].items()
-        return {
-            "name": self.name,
-            "public_key": self.public_key,
-            "address": self.document["quic"]["listen"],
-            "area": "lab",
-            "roles": self.document["node"]["roles"],
-            "offers": [name for name, service in services if "backend" in service],
+    # -- what it is told --
+    def hand(self, papers, seeds=()):
+        """Let its file name *papers*, and *seeds* as where others may be found."""
+        self.document["node"] |= {
+            "trust_root": str(papers.trust_root),
+            "records": [str(papers.records)],
+            "seeds": list(seeds),
         }
+
+    @property
+    def udp_address(self):
+        return self.document["quic"]["listen"]
+
+    @property
+    def backed(self):
+        """The services that it offers once it runs."""
+        return {name for name, one in self.document["services"].items() if "backend" in one}
 
     @property
     def address(self):
@@ -155,6 +159,7 @@ class Daemon:
         return await AdminClient(self._admin_socket, self.name).snapshot()
 
     async def peer(self, name):
+        """Its row of the peer *name*, which has to be known to it."""
         return next(row for row in (await self.snapshot())["peers"] if row["name"] == name)
 
     async def connected(self, *names):
@@ -163,7 +168,17 @@ class Daemon:
             await until(lambda name=name: self._is_connected(name))
 
     async def _is_connected(self, name):
-        return (await self.peer(name))["state"] == "connected"
+        rows = (await self.snapshot())["peers"]
+        return any((row["name"], row["state"]) == (name, "connected") for row in rows)
+
+    async def knows(self, service, *names):
+        """Wait until it knows that nodes of these *names* offer *service*."""
+        await until(lambda: self._is_offered(service, names))
+
+    async def _is_offered(self, service, names):
+        rows = (await self.snapshot())["services"]
+        found = {name for row in rows if row["name"] == service for name in row["instances"]}
+        return found.issuperset(names)
 
     async def count(self, metric, **labels):
         """Scrape it; return the sum of the samples of *metric* that bear all of *labels*."""
@@ -221,13 +236,20 @@ def _parsed(line):
 
 @define(eq=False)
 class Lab:
-    """The daemons of one test. Those declared before a start know each other from then on."""
+    """The daemons of one test. Each is handed all records and the addresses of all others.
+
+    Those declared before a start know each other from then on.
+    """
 
     folder: Path
     daemons: dict[str, Daemon] = field(factory=dict)
     expected: set[str] = field(factory=set)
     """Events of level error that the test brings about."""
-    _fabric_id: str = field(factory=lambda: secrets.token_hex(16))
+    papers: Papers = field(init=False)
+
+    @papers.default
+    def _in_folder(self):
+        return Papers(self.folder / "papers")
 
     def declare(self, name, *roles, host="127.0.0.1", services=None, listeners=(), **node):
         """Add a daemon: `fabric-ingress` for the role ingress. *node* adds to its [node] table."""
@@ -235,28 +257,29 @@ class Lab:
         folder.mkdir(mode=0o700)
         shown = f"[{host}]" if ":" in host else host
         document = {
-            "node": {
-                "name": name,
-                "fabric_id": self._fabric_id,
-                "area": "lab",
-                "roles": list(roles),
-                **node,
-            },
+            "node": {"name": name, "roles": list(roles), **node},
             "quic": {"listen": f"{shown}:{free_port(socket.SOCK_DGRAM, host)}"},
             "log": {"format": "json"},
             "services": services or {},
             "listeners": list(listeners),
         }
         program = "cli.fabric_ingress" if "ingress" in roles else "cli.fabricd"
-        public_key = create_key(folder / "node.key").public.hex()
-        self.daemons[name] = Daemon(name, folder, program, document, public_key)
+        self.papers.write_key(name, folder / "node.key")
+        self.daemons[name] = Daemon(name, folder, program, document)
         return self.daemons[name]
 
+    def grant(self, service, *open_to, **fields):
+        """Say who may open *service*, and by *fields* what else its record says."""
+        self.papers.publish(self.papers.fabric.service(service, open_to=open_to, **fields))
+
     def introduce(self):
-        """Let every daemon's file list all the others."""
+        """Sign a record of every daemon, and hand all records and addresses to each."""
+        for daemon in self.daemons.values():
+            roles = tuple(sorted(daemon.document["node"]["roles"]))
+            self.papers.publish(self.papers.fabric.node(daemon.name, area="lab", roles=roles))
         for daemon in self.daemons.values():
             others = [each for each in self.daemons.values() if each is not daemon]
-            daemon.document["peers"] = [each.as_peer() for each in others]
+            daemon.hand(self.papers, seeds=[each.udp_address for each in others])
 
     async def start(self):
         """Introduce and start all of them, and wait until each has met each."""
@@ -266,6 +289,11 @@ class Lab:
                 nursery.start_soon(daemon.start)
         for daemon in self.daemons.values():
             await daemon.connected(*(self.daemons.keys() - {daemon.name}))
+            for listener in daemon.document["listeners"]:
+                await daemon.knows(listener["service"], *self._offering(listener["service"]))
+
+    def _offering(self, service):
+        return [each.name for each in self.daemons.values() if service in each.backed]
 
     async def end(self):
         """Kill what still runs. Raises :exc:`AssertionError` for a crash or an error logged."""

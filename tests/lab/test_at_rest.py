@@ -23,8 +23,6 @@ async def test_a_node_with_ten_connected_peers_is_small_and_sleeps(lab):
     node = lab.declare("node")
     peers = [lab.declare(f"peer-{number}") for number in range(PEERS)]
     lab.introduce()
-    for peer in peers:  # a star: the peers do not know each other
-        peer.document["peers"] = [node.as_peer()]
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for daemon in (node, *peers):

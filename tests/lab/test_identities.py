@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import trio
 
+from fabric.testing.papers import Papers
+from fabric.testing.records import AFabric
 from tests.lab.conftest import START_WITHIN
 from tests.lab.daemons import until
 from tests.lab.tcp_ends import connect, echoes, is_reset, receive_all
 
 pytestmark = pytest.mark.slow
-
-ANOTHER_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-"""A public key whose secret half nobody here has (RFC 8032, 7.1)."""
 
 
 async def start_alone(*daemons):
@@ -23,52 +22,59 @@ async def start_alone(*daemons):
                 nursery.start_soon(daemon.start)
 
 
-def only_dialled(dialler, acceptor):
-    """Let *acceptor* wait to be dialled, so that each refusal has one dialler."""
-    (peer,) = acceptor.document["peers"]
-    assert peer["name"] == dialler.name
-    del peer["address"]
-
-
 @pytest.fixture
 def two_nodes(lab):
+    """One that dials the other and cannot be dialled: so each refusal has one dialler."""
     dialler, acceptor = lab.declare("dialler"), lab.declare("acceptor")
-    lab.introduce()
-    only_dialled(dialler, acceptor)
+    papers = Papers(acceptor.folder / "papers", lab.papers.fabric)
+    papers.publish(papers.fabric.node("acceptor", area="lab"))
+    acceptor.hand(papers)
     return dialler, acceptor
 
 
-async def refused_at_both(dialler, acceptor, code):
+def look_for(dialler, name, acceptor, fabric):
+    """Let *dialler* believe what *fabric* says: that the node *name* is where *acceptor* is."""
+    papers = Papers(dialler.folder / "papers", fabric)
+    papers.publish(fabric.node("dialler", area="lab"))
+    papers.publish(fabric.node(name, area="lab"))
+    papers.put(fabric.endpoint(name, acceptor.udp_address))
+    dialler.hand(papers)
+
+
+async def refused_at_both(dialler, acceptor, code, *, peer="acceptor"):
     with trio.fail_after(10):
         here = await dialler.logged("peer.refused", code=code, side="dialler")
         there = await acceptor.logged("peer.refused", code=code, side="acceptor")
-        assert here["peer"] == "acceptor"
+        assert here["peer"] == peer
         assert here["remedy"]
         assert there["remedy"]
-        row = await dialler.peer("acceptor")
+        row = await dialler.peer(peer)
         assert (row["state"], row["reason"]) == ("refused", code)
         for daemon, side in ((dialler, "dialler"), (acceptor, "acceptor")):
             assert await daemon.count("fabric_hellos_refused_total", code=code, side=side)
     assert not acceptor.lines("peer.connected")
 
 
-async def test_a_wrong_pin_is_refused_and_logged_at_both_ends(two_nodes):
+async def test_a_wrong_pin_is_refused_and_logged_at_both_ends(two_nodes, lab):
     dialler, acceptor = two_nodes
-    dialler.document["peers"][0]["public_key"] = ANOTHER_KEY
+    look_for(dialler, "somebody-else", acceptor, lab.papers.fabric)
     await start_alone(dialler, acceptor)
-    await refused_at_both(dialler, acceptor, "pin_mismatch")
+    await refused_at_both(dialler, acceptor, "pin_mismatch", peer="somebody-else")
 
 
-async def test_an_unknown_key_is_refused_and_logged_at_both_ends(two_nodes):
+async def test_an_unknown_key_is_refused_and_logged_at_both_ends(two_nodes, lab):
     dialler, acceptor = two_nodes
-    acceptor.document["peers"][0]["public_key"] = ANOTHER_KEY
+    look_for(dialler, "acceptor", acceptor, lab.papers.fabric)
+    (dialler.folder / "node.key").unlink()
+    lab.papers.write_key("a-stranger", dialler.folder / "node.key")
     await start_alone(dialler, acceptor)
     await refused_at_both(dialler, acceptor, "unknown_key")
 
 
-async def test_a_node_of_another_fabric_is_refused_and_logged_at_both_ends(two_nodes):
+async def test_a_node_of_another_fabric_is_refused_and_logged_at_both_ends(two_nodes, lab):
     dialler, acceptor = two_nodes
-    dialler.document["node"]["fabric_id"] = "ab" * 16
+    another = AFabric(bytes(16), now=lab.papers.fabric.now)
+    look_for(dialler, "acceptor", acceptor, another)
     await start_alone(dialler, acceptor)
     await refused_at_both(dialler, acceptor, "wrong_fabric")
 
@@ -79,7 +85,7 @@ async def test_two_processes_with_one_key_are_told_and_the_newer_one_serves(lab,
     twin = lab.declare("away-too", "egress", services=path.away.document["services"])
     twin.document["node"]["name"] = "away"
     twin.document["node"]["key"] = str(path.away.folder / "node.key")
-    twin.document["peers"] = path.away.document["peers"]
+    twin.hand(lab.papers, seeds=[path.edge.udp_address])
     await trio.sleep(1.1)  # whoever is newer by a second is the newer one
     await start_alone(twin)
     await path.edge.logged("peer.disconnected", peer="away", code="replaced")
