@@ -2,8 +2,9 @@
 
 ::
 
-    UDP -- endpoint (QUIC) -- peers (admission, links) -- channels -- services and roles
-                                                              `------ admin, views
+    UDP -- endpoint (QUIC) -- admission -- links -- channels -- services and roles
+                                 |           |         |
+                              directory, liveness, registry -------- admin, views
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import structlog
 import trio
 
 from fabric import __version__
 from fabric.codes import Code
-from fabric.config import HostPort, NodeConfig, PeerConfig, ServiceConfig, load_config
+from fabric.config import HostPort, NodeConfig, ServiceConfig, load_config
 from fabric.core.admission import Myself
 from fabric.core.backoff import Backoff
-from fabric.core.frames import Bye, Draining
-from fabric.core.identity import FabricId, NodeId, NodeName
-from fabric.core.offers import OfferBook
+from fabric.core.frames import Draining
+from fabric.core.identity import NodeId, NodeName, node_id_of
 from fabric.core.planes import Planes, PlaneState
-from fabric.core.roster import Address, Member, StaticRoster
 from fabric.net.tls import NodeKey, certificate_for, load_key
+from fabric.runtime import registry as registry_plane
 from fabric.runtime import snapshot as views
 from fabric.runtime.accepting import Accepter
 from fabric.runtime.boot import claim_boot_seq, draw_instance
@@ -38,15 +38,16 @@ from fabric.runtime.channels import Channel, Channels
 from fabric.runtime.events import EventBus
 from fabric.runtime.exposures import Exposures
 from fabric.runtime.inbound import InboundChannel
+from fabric.runtime.knowledge import Knowledge, open_knowledge
 from fabric.runtime.links import AnyLink
-from fabric.runtime.local import LocalLink
 from fabric.runtime.logs import hush
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.opening import Opener
-from fabric.runtime.peers import PLANE, Peers
+from fabric.runtime.overlay import Overlay
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.services import Services
 from fabric.runtime.supervise import keep_plane
+from fabric.store.blocking import RunBlocking
 from fabric.trio_quic import (
     Endpoint,
     Identity,
@@ -87,46 +88,43 @@ async def open_node(
     *,
     roles: Mapping[str, Role] | None = None,
     transport: Transport | None = None,
+    run_blocking: RunBlocking | None = None,
+    unix_now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Node]:
     """Run a node for the body of the ``async with``.
 
     *config* is a configuration or the file that holds one. *roles* are started in order once the
-    node is reachable, and are planes of it. *transport* stands in for the UDP socket.
+    node is reachable, and are planes of it. *transport* stands in for the UDP socket,
+    *run_blocking* for the thread that works on the disk, *unix_now* for the machine's clock.
 
-    Raises :exc:`ConfigError` when the configuration, the key or the state cannot be used, and
-    :exc:`OSError` when the UDP address cannot be bound. Yields when every peer was tried once, or
-    after two seconds. Leaving the body says goodbye to the peers; it does not :meth:`~Node.drain`.
+    Raises :exc:`ConfigError` when the configuration, the key, the trust root or the state cannot
+    be used, and :exc:`OSError` when the UDP address cannot be bound. Yields when every seed and
+    every known peer was tried once, or after two seconds. Leaving the body says goodbye to the
+    peers; it does not :meth:`~Node.drain`.
     """
     hush()
     if not isinstance(config, NodeConfig):
         config = await trio.to_thread.run_sync(load_config, Path(config))
-    key = load_key(config.key_file)
-    node = Node(config, key)
-    async with (
-        open_endpoint_on(
-            transport or _socket(config),
-            identity=Identity(*certificate_for(key)),
-            settings=_settings(config),
-            greeting=node.peers.challenge,
-            reset_key=_reset_key(key),
-        ) as node.endpoint,
-        trio.open_nursery() as nursery,
-    ):
-        node.endpoint.exempt = node.peers_at.__contains__
-        nursery.start_soon(node.refusals.run)
-        nursery.start_soon(
-            keep_plane,
-            node.planes,
-            PLANE,
-            partial(node.peers.run, node.endpoint),
-            Backoff(node.rng, floor=0.2, ceiling=5.0),
+    key, rng = load_key(config.key_file), random.Random()
+    async with AsyncExitStack() as stack:
+        knowledge = await stack.enter_async_context(
+            open_knowledge(
+                config, node_id_of(key.public), rng, unix_now=unix_now, run_blocking=run_blocking
+            )
         )
-        nursery.start_soon(node.accepter.accept_channels, node.local)
-        with trio.move_on_after(SETTLE_WITHIN):
-            await node.peers.wait_settled()
-        for name, role in (roles or {}).items():
-            node.roles[name] = await nursery.start(_play, name, role, node, name=name)
-        node.begin()
+        node = Node(config, key, knowledge, rng)
+        node.endpoint = await stack.enter_async_context(
+            open_endpoint_on(
+                transport or _socket(config),
+                identity=Identity(*certificate_for(key)),
+                settings=_settings(config),
+                greeting=node.overlay.meeting.challenge,
+                reset_key=_reset_key(key),
+            )
+        )
+        node.endpoint.exempt = node.overlay.roster.expects
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        await node.start(nursery, roles or {})
         yield node
         await node.say_goodbye()
         nursery.cancel_scope.cancel()
@@ -149,71 +147,84 @@ class Node:
 
     endpoint: Endpoint
 
-    def __init__(self, config: NodeConfig, key: NodeKey) -> None:
+    def __init__(
+        self, config: NodeConfig, key: NodeKey, knowledge: Knowledge, rng: random.Random
+    ) -> None:
         """Put the parts together. Reads and claims what the state folder holds; starts nothing."""
         self.config = config
-        self.me = Myself(
-            name=NodeName(config.name),
-            key=key.public,
-            fabric_id=FabricId(config.fabric_id),
-            instance=draw_instance(),
-            boot_seq=claim_boot_seq(config.state_dir),
-            sign=key.sign,
-        )
+        self.knowledge = knowledge
+        self.me = _myself(config, key, knowledge)
         self.state = "starting"
         """``starting``, ``ready`` or ``draining``."""
         self.stopping = trio.Event()
         """Set when somebody asked the process to end."""
         self.roles: dict[str, Any] = {}
         """What each role handed over when it had started."""
-        self.rng = random.Random()
+        self.rng = rng
         self.planes = Planes()
         self.metrics = Metrics()
         self.metrics.observe(self.snapshot)
         self.events = EventBus()
         self.refusals = RefusalLog(self.metrics)
         self.started_at = time.monotonic()
-
-        others = [peer for peer in config.peers if peer.public_key != key.public]
-        self.peers_at = {(peer.address.host, peer.address.port) for peer in others if peer.address}
-        roster = StaticRoster(map(_listed, others))
-        self.services = Services(dict(config.services))
-        self.exposures = Exposures(self.services, config.state_dir, config.services)
-        self.exposures.load()
-        self.book = OfferBook(
-            declared=self.services.terms,
-            expected={
-                self.me.name: self.services.offerings.keys(),
-                **{NodeName(peer.name): peer.offers for peer in others},
-            },
-        )
-        self.local = LocalLink(_itself(config, key))
         self.channels = Channels(self.metrics, self.events)
-        self.accepter = Accepter(
-            me=config.name,
-            services=self.services,
-            channels=self.channels,
-            refusals=self.refusals,
-        )
-        self.peers = Peers(
-            me=self.me,
-            roster=roster,
-            book=self.book,
-            services=self.services,
+        self.overlay = Overlay(
+            config,
+            self.me,
+            knowledge,
+            accept_channels=self._accept_channels,
             planes=self.planes,
             metrics=self.metrics,
             events=self.events,
             refusals=self.refusals,
-            rng=self.rng,
-            accept_channels=self.accepter.accept_channels,
+            rng=rng,
         )
-        self.opener = Opener(
-            me=self.local.member.subject,
-            book=self.book,
+        self.registry = self.overlay.registry
+        self.services = Services(dict(config.services), self.registry.may_offer)
+        self.exposures = Exposures(self.services, config.state_dir, config.services)
+        self.exposures.load()
+        self.accepter = Accepter(
+            me=self.me.name,
+            services=self.services,
+            registry=self.registry,
+            take_sync=self.overlay.streams.take,
             channels=self.channels,
             refusals=self.refusals,
-            links=self.links,
         )
+        self.opener = Opener(
+            registry=self.registry,
+            reach=self.overlay.reach,
+            channels=self.channels,
+            refusals=self.refusals,
+        )
+
+    async def start(self, nursery: trio.Nursery, roles: Mapping[str, Role]) -> None:
+        """Start every plane in *nursery*, in the order of data flow, then *roles*."""
+        nursery.start_soon(self.refusals.run)
+        for name, body in self.overlay.bodies(self.endpoint):
+            backoff = Backoff(self.rng, floor=0.2, ceiling=5.0)
+            nursery.start_soon(keep_plane, self.planes, name, body, backoff)
+        registry = partial(self.registry.run, self.opener.probe, self.services.review)
+        backoff = Backoff(self.rng, floor=0.2, ceiling=5.0)
+        nursery.start_soon(keep_plane, self.planes, registry_plane.PLANE, registry, backoff)
+        nursery.start_soon(self._accept_channels, self.overlay.local)
+        nursery.start_soon(self._tell_offers)
+        self.overlay.advertise(self.endpoint)
+        with trio.move_on_after(SETTLE_WITHIN):
+            await self.overlay.settle()
+        for name, role in roles.items():
+            self.roles[name] = await nursery.start(_play, name, role, self, name=name)
+        self._begin()
+
+    async def _accept_channels(self, link: AnyLink) -> None:
+        await self.accepter.accept_channels(link)
+
+    async def _tell_offers(self) -> NoReturn:
+        """Say in this node's own word what it serves and may offer, as that changes."""
+        while True:
+            change = self.services.next_change()
+            self.overlay.own_words.offer(self.services.permitted_names())
+            await change.wait()
 
     @property
     def name(self) -> NodeName:
@@ -224,10 +235,6 @@ class Node:
         return self.me.node_id
 
     # -- channels --
-    def links(self) -> list[AnyLink]:
-        """Return where channels can be opened: the connected peers, and this node itself."""
-        return [self.local, *self.peers.standing_links()]
-
     def open_channel(
         self, service: str, *, client: str | None = None, deadline: float = 5.0
     ) -> AbstractAsyncContextManager[Channel]:
@@ -255,7 +262,7 @@ class Node:
         within the opener's deadline. Channels run in *handler_nursery*, if given, and outlive
         this call there; else they are cancelled with it.
 
-        Raises :exc:`RefusedError` for a service that the configuration does not declare.
+        Peers are told as soon as, and for as long as, the service's signed record permits it.
         """
         async with trio.open_nursery() as own:
             offering = self.services.offer(
@@ -288,7 +295,7 @@ class Node:
         within = self.config.drain_timeout
         self.state, self.services.is_draining, self.opener.is_draining = "draining", True, True
         log.info("node.draining", channels=len(self.channels), within_s=within)
-        await self.peers.tell_all(Draining(until=int(within * 1000)))
+        await self.overlay.peers.tell_all(Draining(until=int(within * 1000)))
         with trio.move_on_after(within):
             await self.channels.wait_empty()
         reset = self.channels.reset_all(Code.DRAIN_TIMEOUT)
@@ -301,7 +308,7 @@ class Node:
         """Ask whoever runs this node to leave :func:`open_node`'s body. Returns at once."""
         self.stopping.set()
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Be ready: everything has been started."""
         self.state = "ready"
         listen = str(HostPort(*self.endpoint.address))
@@ -310,8 +317,7 @@ class Node:
     async def say_goodbye(self) -> None:
         """Tell the peers that this node goes, so that they need not find out."""
         with trio.move_on_after(GOODBYE_WITHIN):
-            await self.peers.tell_all(Bye(code=Code.SHUTTING_DOWN.value))
-            await self.peers.close_all(Code.SHUTTING_DOWN)
+            await self.overlay.leave()
 
     # -- views --
     def channel(self, channel_id: str) -> Mapping[str, Any] | None:
@@ -321,16 +327,18 @@ class Node:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the node as it is now, in JSON's own types."""
-        peers = self.peers.by_id.values()
-        connected = {peer.member.name for peer in peers if peer.link is not None}
+        overlay, readings = self.overlay, self.knowledge.readings
         return {
             "v": views.VERSION,
             "node": self._row(),
-            "peers": [views.peer_row(peer, self.book) for peer in peers],
+            "peers": [
+                views.peer_row(peer, readings, overlay.liveness.core)
+                for peer in sorted(overlay.peers.by_id.values(), key=lambda each: each.member.name)
+            ],
             "channels": [views.channel_row(info) for info in self.channels.view()],
             "planes": views.plane_rows(self.planes),
             "services": views.service_rows(
-                self.services, self.book, me=self.name, connected=connected.__contains__
+                self.registry, self.services, self.knowledge.unix_now()
             ),
             "listeners": [row for role in self.roles.values() for row in _listener_rows(role)],
             "counters": views.counters_of(self.endpoint),
@@ -340,7 +348,7 @@ class Node:
         return {
             "name": self.name,
             "id": self.node_id,
-            "area": self.config.area,
+            "area": self.overlay.local.member.area,
             "roles": sorted(self.config.roles),
             "instance": self.me.instance.hex(),
             "release": __version__,
@@ -356,24 +364,17 @@ def _listener_rows(role: Any) -> list[views.Row]:  # noqa: ANN401 -- whatever a 
     return rows() if rows is not None else []
 
 
-def _listed(peer: PeerConfig) -> tuple[Member, Address | None]:
-    member = Member(
-        name=NodeName(peer.name),
-        key=peer.public_key,
-        area=peer.area,
-        roles=peer.roles,
-        labels=peer.labels,
-    )
-    return member, (peer.address.host, peer.address.port) if peer.address else None
-
-
-def _itself(config: NodeConfig, key: NodeKey) -> Member:
-    return Member(
-        name=NodeName(config.name),
+def _myself(config: NodeConfig, key: NodeKey, knowledge: Knowledge) -> Myself:
+    record = knowledge.own_record()
+    if record is not None and record.name != config.name:
+        log.warning("node.named_otherwise", record=record.name, configured=config.name)
+    return Myself(
+        name=NodeName(record.name if record is not None else config.name),
         key=key.public,
-        area=config.area,
-        roles=config.roles,
-        labels=config.labels,
+        fabric_id=knowledge.fabric_id,
+        instance=draw_instance(),
+        boot_seq=claim_boot_seq(config.state_dir),
+        sign=key.sign,
     )
 
 

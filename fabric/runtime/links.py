@@ -56,8 +56,8 @@ class Owner(Protocol):
 
     @property
     def me(self) -> Myself: ...
-    def heard(self, link: Link, frame: Frame) -> float:
-        """Take *frame*; return the seconds for which nothing more shall be read.
+    def heard(self, link: Link, frame: Frame) -> None:
+        """Take *frame*.
 
         Raises :exc:`RemoteProtocolError` for a frame that has no place after Hello.
         """
@@ -87,6 +87,8 @@ class Link:
     """Bytes per second over the last probe interval."""
     received_rate: float | None = field(init=False, default=None)
     outbox: Outbox = field(init=False, factory=Outbox)
+    paused_until: float = field(init=False, default=0.0)
+    """Until when nothing more is read of the control stream: the peer says too much."""
     _telling: trio.Lock = field(init=False, factory=trio.Lock)
     _drained: trio.Event = field(init=False, factory=trio.Event)
     _spared: trio.Event = field(init=False, factory=trio.Event)
@@ -150,17 +152,17 @@ class Link:
     # -- control --
     async def _listen(self) -> None:
         while True:
-            pause = self._hear(await self.control.receive())
+            self._hear(await self.control.receive())
             # One piece may hold thousands of frames, and others want their turn between them.
-            await trio.sleep(pause)
+            await trio.sleep_until(max(self.paused_until, trio.current_time()))
 
-    def _hear(self, frame: Frame) -> float:
+    def _hear(self, frame: Frame) -> None:
         match frame:
             case Draining() if self.is_draining:
-                return 0  # said before; once is a line in the log
+                return  # said before; once is a line in the log
             case Draining() | Bye():
                 self.is_draining = True
-        return self.owner.heard(self, frame)
+        self.owner.heard(self, frame)
 
     def post(self, frame: Frame) -> bool:
         """Send *frame* as soon as others let it, or drop it when too much waits. Never blocks."""

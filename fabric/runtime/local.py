@@ -1,7 +1,8 @@
-"""Channels from this node to itself: same frames, same checks, no network.
+"""Channels from this node to itself: same frames, no network.
 
 A node may offer what it also opens. Its channels then run over pipes in memory that behave as
-streams of a connection do, so that everything above them, authorisation included, is the same.
+streams of a connection do, so that everything above them is the same, but for one question: who
+may open what is asked by the opener alone, since both ends would ask the same registry.
 """
 
 from __future__ import annotations

@@ -82,6 +82,10 @@ class Metrics:
         self.ingress_refused = counted(
             "ingress_connections_refused", "TCP connections refused.", "listener code"
         )
+        self.records_refused = counted("records_refused", "Records not taken.", "reason")
+        self.records_sent = counted("records_sent", "Copies of records put in outboxes.", "")
+        self.records_dropped = counted("records_dropped", "Copies that found no room.", "")
+        self.members_turned = counted("members_turned", "Turns of members' liveness.", "state")
         self.log_lines_suppressed = counted(
             "log_lines_suppressed", "Log lines that a limit left out.", "code"
         )

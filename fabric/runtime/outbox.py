@@ -35,6 +35,7 @@ class Outbox:
     """Bytes that wait."""
     _frames: deque[bytes] = field(init=False, factory=deque)
     _filled: trio.Event = field(init=False, factory=trio.Event)
+    _emptied: trio.Event = field(init=False, factory=trio.Event)
 
     def offer(self, frame: Frame, *, ahead: bool = False) -> bool:
         """Queue *frame*, or return that there is no room. *ahead*: before all that waits."""
@@ -65,4 +66,11 @@ class Outbox:
         self.held -= size
         if not self._frames:
             self._filled = trio.Event()
+            self._emptied.set()
+            self._emptied = trio.Event()
         return b"".join(piece)
+
+    async def wait_empty(self) -> None:
+        """Wait until all that is queued was handed over."""
+        while self._frames:
+            await self._emptied.wait()

@@ -40,7 +40,7 @@ class Peer:
     """As its record describes it now."""
     redial: Redial
     scope: trio.CancelScope = field(init=False, factory=trio.CancelScope)
-    """Around its tasks: cancelled when it is a peer no more."""
+    """Around its tasks, anew each time that they start: cancelled when it is a peer no more."""
     state: PeerState = field(init=False, default=PeerState.WAITING)
     reason: Code | None = field(init=False, default=None)
     """Why it is not connected; ``None`` while it is, and before the first attempt."""
@@ -53,6 +53,10 @@ class Peer:
     links: dict[Claim, Link] = field(init=False, factory=dict)
     is_wanted: bool = field(init=False, default=False)
     """Whether this node dials it while no link stands."""
+    is_slow: bool = field(init=False, default=False)
+    """Whether once a minute is often enough: nobody has seen it for long."""
+    is_nudged: bool = field(init=False, default=False)
+    """Whether it is to be dialled once more, wanted or not, and whatever the backoff."""
     _changed: trio.Event = field(init=False, factory=trio.Event)
     _nudged: trio.Event = field(init=False, factory=trio.Event)
     _arriving: trio.MemorySendChannel[Link] = field(init=False)
@@ -97,24 +101,34 @@ class Peer:
         self.link = link
         self._change()
 
-    def want(self, wanted: bool) -> None:
+    @property
+    def is_stray(self) -> bool:
+        """Whether nothing is left to be done for it."""
+        return not (self.is_wanted or self.is_nudged or self.links)
+
+    def want(self, wanted: bool, *, slowly: bool = False) -> None:
         """Dial it from now on while no link stands, or do so no more."""
-        if wanted != self.is_wanted:
-            self.is_wanted = wanted
+        is_other = (wanted, slowly) != (self.is_wanted, self.is_slow)
+        self.is_wanted, self.is_slow = wanted, slowly
+        if is_other:
+            self._nudged.set()  # what was waited for was the pace of before
             self._change()
 
     def nudge(self) -> None:
-        """Try it now, whatever the backoff: the wait before the next attempt is over."""
+        """Try it now, once: the wait before the next attempt is over."""
+        self.is_nudged = True
         self._nudged.set()
+        self._change()
 
     def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
     async def wait_to_be_dialled(self) -> None:
-        """Wait until it is wanted and no link stands."""
-        while self.link is not None or not self.is_wanted:
+        """Wait until no link stands and it is wanted, or nudged."""
+        while self.link is not None or not (self.is_wanted or self.is_nudged):
             await self._changed.wait()
+        self.is_nudged = False
         await trio.lowlevel.checkpoint()
 
     async def wait_connected(self) -> Link:
@@ -124,7 +138,8 @@ class Peer:
         return self.link
 
     async def wait_before_next(self, seconds: float) -> None:
-        """Wait *seconds*, or until nudged or no longer to be dialled."""
+        """Wait *seconds*, or until nudged, or wanted otherwise than before."""
         self._nudged = trio.Event()
-        with trio.move_on_after(seconds):
-            await self._nudged.wait()
+        if not self.is_nudged:
+            with trio.move_on_after(seconds):
+                await self._nudged.wait()

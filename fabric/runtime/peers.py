@@ -57,6 +57,12 @@ PLANE: Final = "peers"
 LOOK_AGAIN: Final = 5.0
 """Seconds until the roster is asked again for a way to a peer that had none."""
 
+SLOWLY: Final = 60.0
+"""Seconds between two dials of a peer that nobody has seen for long."""
+
+FLUSH_WITHIN: Final = 1.0
+"""Seconds for the last words."""
+
 MOST_LINKS: Final = 8
 """Links to one peer at a time. Two dials at once make two, and weather perhaps a third before the
 first is known to be dead; who makes more has a key but no manners, and loses the oldest."""
@@ -71,7 +77,10 @@ class Audience(Protocol):
     def disconnected(self, member: Member, code: Code) -> None:
         """No link to *member* stands any more."""
 
-    def heard(self, link: Link, frame: Frame) -> float:
+    def missed(self, member: Member, code: Code) -> None:
+        """A dial of *member* came to nothing."""
+
+    def heard(self, link: Link, frame: Frame) -> None:
         """See :meth:`fabric.runtime.links.Owner.heard`."""
 
     async def sync(self, link: Link) -> None:
@@ -118,41 +127,80 @@ class Peers:
         """Run *peer*'s task, in the nursery if it is there already, else once it is."""
         if self._nursery is None or self._endpoint is None:
             return
-        name, backoff = f"peer {peer.member.name}", Backoff(self.rng, floor=0.2, ceiling=5)
-        body = partial(self._keep_peer, peer, self._endpoint)
-        self._nursery.start_soon(self._keep_running, peer, name, body, backoff)
+        peer.scope = trio.CancelScope()
+        self._nursery.start_soon(self._keep_running, peer, peer.scope, self._endpoint)
 
     async def _keep_running(
-        self, peer: Peer, name: str, body: Callable[[], Awaitable[None]], backoff: Backoff
+        self, peer: Peer, scope: trio.CancelScope, endpoint: Endpoint
     ) -> None:
-        with peer.scope:
-            await keep_running(name, body, backoff)
+        backoff = Backoff(self.rng, floor=0.2, ceiling=5)
+        with scope:
+            body = partial(self._keep_peer, peer, endpoint)
+            await keep_running(f"peer {peer.member.name}", body, backoff)
 
     # -- who is a peer --
-    def follow(self, wanted: Collection[NodeId]) -> None:
-        """Dial exactly *wanted* from now on, and let go of who is no member any more.
+    def changed(self, node: NodeId) -> None:
+        """Take what the roster says of *node* now; who is no member any more is let go."""
+        if (peer := self.by_id.get(node)) is None:
+            return
+        member = self.we.roster.by_key(peer.member.key)
+        if member is None:
+            self._drop(peer, self.we.roster.why_not(peer.member.key))
+            return
+        peer.member = member
+        for link in peer.links.values():
+            link.member = member
 
-        To be called whenever what is wanted or what the roster says has changed.
-        """
-        members = {member.node_id: member for member in self.we.roster.members()}
-        for node_id, peer in list(self.by_id.items()):
-            if (member := members.get(node_id)) is None:
-                self._drop(peer, self.we.roster.why_not(peer.member.key))
-                continue
-            peer.member = member
-            for link in peer.links.values():
-                link.member = member
-            peer.want(node_id in wanted)
-        for node_id in sorted(wanted & members.keys() - self.by_id.keys()):
-            self._peer_for(members[node_id]).want(True)
-        self._forget_strays()
+    def moved(self, node: NodeId) -> None:
+        """Dial *node* where the roster has it now, if it is to be dialled."""
+        peer = self.by_id.get(node)
+        if peer is not None and peer.link is None and peer.is_wanted:
+            peer.nudge()
 
-    def _forget_strays(self) -> None:
-        """Let go of peers that are neither wanted nor connected: their tasks cost memory."""
-        for node_id, peer in list(self.by_id.items()):
-            if not (peer.is_wanted or peer.links):
-                peer.scope.cancel()
-                del self.by_id[node_id]
+    def seek(self, node: NodeId, *, slowly: bool = False) -> None:
+        """Dial *node* from now on while no link to it stands; nothing, if it is no member."""
+        if (peer := self._peer_of(node)) is not None:
+            peer.want(True, slowly=slowly)
+
+    def let_go(self, node: NodeId) -> None:
+        """Dial *node* no more, and close the links that we dialled, unless channels use them."""
+        if (peer := self.by_id.get(node)) is None:
+            return
+        peer.want(False)
+        for link in peer.open_links():
+            if link.connection.is_dialler and not link.channels:
+                close(link.connection, Code.DONE, "not needed any more")
+        self._forget_if_stray(peer)
+
+    def nudge(self, node: NodeId) -> None:
+        """Dial *node* now, once, whatever a backoff says; nothing while a link to it stands."""
+        peer = self._peer_of(node)
+        if peer is not None and peer.link is None:
+            peer.nudge()
+
+    async def connected(self, node: NodeId) -> Link:
+        """Wait until a link to *node* stands. Raises :exc:`RefusedError` for who is no member."""
+        if (peer := self._peer_of(node)) is None:
+            raise RefusedError(Code.UNKNOWN_KEY, node)
+        return await peer.wait_connected()
+
+    def link_to(self, node: NodeId) -> Link | None:
+        """Return the link to *node* on which channels are opened."""
+        peer = self.by_id.get(node)
+        return peer.link if peer is not None else None
+
+    def reason(self, node: NodeId) -> Code | None:
+        """Return why no link to *node* stands, as far as is known."""
+        peer = self.by_id.get(node)
+        return peer.reason if peer is not None else None
+
+    def _peer_of(self, node: NodeId) -> Peer | None:
+        if (peer := self.by_id.get(node)) is not None:
+            return peer
+        member = self.we.roster.by_id(node)
+        if member is None or node == self.me.node_id:
+            return None
+        return self._peer_for(member)
 
     def _peer_for(self, member: Member) -> Peer:
         peer = self.by_id.get(member.node_id)
@@ -161,25 +209,41 @@ class Peers:
             self._start(peer)
         return peer
 
+    def _forget_if_stray(self, peer: Peer) -> None:
+        """Let go of a peer that is neither wanted nor connected: its task costs memory."""
+        if peer.is_stray and self.by_id.get(peer.member.node_id) is peer:
+            peer.scope.cancel()
+            del self.by_id[peer.member.node_id]
+
     def _drop(self, peer: Peer, code: Code) -> None:
         """End every link to *peer*, which is a peer no more for the reason *code*."""
         log.warning("peer.dropped", peer=peer.member.name, code=code)
         self.events.publish("peer.dropped", peer=peer.member.name, code=code)
+        peer.is_nudged = False
+        peer.want(False)
         for link in peer.open_links():
             close(link.connection, code)
-        peer.want(False)
-        if not peer.links:
-            peer.scope.cancel()
-            del self.by_id[peer.member.node_id]
+        self._forget_if_stray(peer)
 
-    def bar(self, node_id: NodeId, code: Code) -> None:
-        """Close every link to that peer for *code*. Who may return, and when, the roster says."""
-        if (peer := self.by_id.get(node_id)) is not None:
+    def bar(self, node: NodeId, code: Code) -> None:
+        """Close every link to *node* for *code*. Who may return, and when, the roster says."""
+        if (peer := self.by_id.get(node)) is not None:
             for link in peer.open_links():
                 close(link.connection, code)
 
+    def post(self, to: NodeId, frame: Frame) -> bool:
+        """Put *frame* in the outbox of the link to *to*; return whether there was room."""
+        link = self.link_to(to)
+        return link is not None and link.post(frame)
+
+    def pause(self, node: NodeId, until: float) -> None:
+        """Read nothing more of *node*'s control streams before *until*."""
+        if (peer := self.by_id.get(node)) is not None:
+            for link in peer.links.values():
+                link.paused_until = until
+
     # -- for links --
-    def heard(self, link: Link, frame: Frame) -> float:
+    def heard(self, link: Link, frame: Frame) -> None:
         """Take what a peer said on its control stream."""
         name = link.member.name
         match frame:
@@ -189,9 +253,7 @@ class Peers:
             case Bye(code=code):
                 if code == Code.DUPLICATE:
                     self._retire(self._peer(link), link, Code.DUPLICATE)
-            case _:
-                return self.audience.heard(link, frame)
-        return 0
+        self.audience.heard(link, frame)
 
     async def sync(self, link: Link) -> None:
         await self.audience.sync(link)
@@ -222,15 +284,21 @@ class Peers:
             ways = self.we.roster.ways_to(peer.member)
             if not ways:
                 peer.settled.set()
+                self._forget_if_stray(peer)
                 await peer.wait_before_next(LOOK_AGAIN)
                 continue
             for way in ways:
                 if peer.link is None:
                     await self._dial(peer, way, endpoint)
             if peer.link is None:
-                refused = peer.state is PeerState.REFUSED
-                delay = peer.redial.next_delay(trio.current_time(), refused=refused)
-                await peer.wait_before_next(delay)
+                self._forget_if_stray(peer)
+                await peer.wait_before_next(self._delay(peer))
+
+    def _delay(self, peer: Peer) -> float:
+        """Return the seconds until *peer* is dialled again."""
+        refused = peer.state is PeerState.REFUSED
+        delay = peer.redial.next_delay(trio.current_time(), refused=refused)
+        return max(delay, SLOWLY * self.rng.uniform(0.75, 1.25)) if peer.is_slow else delay
 
     async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
         """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
@@ -242,6 +310,7 @@ class Peers:
         except RefusedError as refused:
             peer.missed(refused)
             self.refused.tell(refused, way.address, side="dialler", peer=peer.member.name)
+            self.audience.missed(peer.member, refused.code)
 
     # -- links come and go --
     def enter(self, admit: Admit, control: Control) -> None:
@@ -300,7 +369,7 @@ class Peers:
         return True
 
     def _left(self, peer: Peer, link: Link) -> None:
-        del peer.links[link.claim]
+        peer.links.pop(link.claim, None)
         closed = link.connection.closed
         code = code_of_close(closed) if closed is not None else Code.CANCELLED
         stood = self._retire(peer, link, code)
@@ -313,6 +382,7 @@ class Peers:
             sent_bytes=link.connection.bytes_sent,
             received_bytes=link.connection.bytes_received,
         )
+        self._forget_if_stray(peer)
 
     # -- the end --
     async def tell_all(self, frame: Frame) -> None:
@@ -320,6 +390,13 @@ class Peers:
         async with trio.open_nursery() as nursery:
             for link in self.all_links():
                 nursery.start_soon(link.tell, frame)
+
+    async def flush(self) -> None:
+        """Wait until what waits in the links' outboxes has left, or a second has passed."""
+        with trio.move_on_after(FLUSH_WITHIN):
+            async with trio.open_nursery() as nursery:
+                for link in self.all_links():
+                    nursery.start_soon(link.outbox.wait_empty)
 
     async def close_all(self, code: Code) -> None:
         """Close every link once what was sent has arrived, or after a second."""

@@ -61,9 +61,6 @@ SEEK_AGAIN: Final = 20.0
 """Seconds after which a watcher that waits says anew that it cares: three times in the minute for
 which a service is probed once asked for."""
 
-_PERMITTING: Final = frozenset({ServiceRecord.KIND, NodeRecord.KIND})
-"""Kinds of records that say who may offer what."""
-
 Probe: TypeAlias = Callable[[str, NodeId, float], Awaitable[float]]
 """Opens a channel to a service at that very node, ends it, and returns the seconds that the yes
 took. Raises :exc:`RefusedError`, at the latest when as many seconds as it was given are over."""
@@ -115,7 +112,7 @@ class RegistryPlane:
     def changed(self, key: Key) -> None:
         """Look anew at what is held at *key*."""
         self._receive(Recorded(key))
-        if key.kind in _PERMITTING:
+        if key.kind == ServiceRecord.KIND or key == (NodeRecord.KIND, self.me):
             self._review()
 
     def turned(self, node: NodeId, _state: object = None) -> None:
@@ -159,7 +156,8 @@ class RegistryPlane:
             "added": change.added,
             "removed": change.removed,
         }
-        log.info("service.changed", **facts)
+        if change.was is not change.status:
+            log.info("service.changed", **facts)
         self._events.publish("service.changed", **facts)
         self._changed.set()
         self._changed = trio.Event()

@@ -1,0 +1,125 @@
+"""What a node knows when it starts: by what its operator gave it, and by what its disk remembers.
+
+Nothing of it is believed for being on the disk: records are judged again, as a peer's would be,
+except that what was good when it was stored may have been signed by keys that are retired since.
+The trust root's file is the one thing that is believed because it is there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import field, frozen
+
+from fabric.config import NodeConfig
+from fabric.core import gossip_events as told
+from fabric.core.clocks import Floor
+from fabric.core.codec.records import decode_record
+from fabric.core.directory import Directory
+from fabric.core.envelope import Envelope
+from fabric.core.gossip import Gossip
+from fabric.core.identity import FabricId, NodeId
+from fabric.core.readings import Readings
+from fabric.core.records import NodeRecord, Record
+from fabric.core.trust import Trust
+from fabric.errors import ConfigError, RecordError
+from fabric.runtime.gossip import FLOOR
+from fabric.store.blocking import RunBlocking
+from fabric.store.kept import Snapshot
+from fabric.store.peer_cache import CACHE_FILE, PeerCache, open_peer_cache
+from fabric.store.signed_files import load_records, load_trust_root
+
+
+@frozen(eq=False)
+class Knowledge:
+    """The directory of one node and what it goes by. Belongs to the node's trio thread."""
+
+    me: NodeId
+    trust: Trust
+    directory: Directory
+    readings: Readings
+    gossip: Gossip
+    cache: PeerCache
+    remembered: Snapshot
+    """What the disk held at the start, beside the records."""
+    unix_now: Callable[[], float] = field(repr=False)
+    effects: list[told.Effect] = field(init=False, factory=list)
+    """What followed from taking all of it in: to be carried out once there is who does."""
+
+    @property
+    def fabric_id(self) -> FabricId:
+        return FabricId(self.trust.fabric_id)
+
+    def own_record(self) -> NodeRecord | None:
+        """Return the record of this node, if it is a member."""
+        sworn = self.readings.member(self.me)
+        return None if sworn is None else sworn.record
+
+    def recall(self, given: Iterable[Envelope]) -> None:
+        """Take in what the disk remembers, and then what the operator gave."""
+        roots = tuple(each.packed for each in self.remembered.roots)
+        events: list[told.Event] = [told.HeardRoots(roots)] if roots else []
+        events.append(told.Loaded(self.remembered.records))
+        events += map(told.Published, given)
+        now = told.Moment(trio.current_time(), self.unix_now())
+        for event in events:
+            self.effects += self.gossip.receive(event, now)
+
+
+@asynccontextmanager
+async def open_knowledge(
+    config: NodeConfig,
+    me: NodeId,
+    rng: random.Random,
+    *,
+    unix_now: Callable[[], float],
+    run_blocking: RunBlocking | None,
+) -> AsyncGenerator[Knowledge]:
+    """Read it all, and keep the cache open for the body of the ``async with``.
+
+    Raises :exc:`ConfigError` for a trust root or records that cannot be read, and for a state
+    folder that another process uses.
+    """
+    root, given = _given(config)
+    path = config.state_dir / CACHE_FILE
+    async with open_peer_cache(path, run_blocking=run_blocking) as cache:
+        remembered = await cache.load()
+        dates = [_record_in(root).issued_at, *_own_dates(given, me)]
+        floor = Floor.opened(unix_now(), stored=_stored_floor(remembered), given=dates)
+        trust = Trust(_record_in(root).fabric, root)
+        directory = Directory()
+        readings = Readings(
+            directory, trust.fabric_id, lambda: floor.times(unix_now()).now
+        )
+        gossip = Gossip(me, directory=directory, trust=trust, floor=floor, rng=rng)
+        knowledge = Knowledge(
+            me, trust, directory, readings, gossip, cache, remembered, unix_now
+        )
+        knowledge.recall(given)
+        yield knowledge
+
+
+def _given(config: NodeConfig) -> tuple[Envelope, list[Envelope]]:
+    root = load_trust_root(config.trust_root)
+    return root, load_records(config.records, fabric=_record_in(root).fabric)
+
+
+def _record_in(envelope: Envelope) -> Record:
+    try:
+        return decode_record(envelope.payload)
+    except RecordError as error:  # the file was looked at already: it changed under us
+        raise ConfigError([f"the trust root changed while it was read: {error}"]) from error
+
+
+def _own_dates(given: Iterable[Envelope], me: NodeId) -> list[int]:
+    """Return when the operator's records of this node were signed: its clock is not behind them."""
+    found = (decode_record(each.payload) for each in given)
+    return [each.issued_at for each in found if isinstance(each, NodeRecord) and each.subject == me]
+
+
+def _stored_floor(remembered: Snapshot) -> int:
+    stored = remembered.known().get(FLOOR, b"")
+    return int(stored) if stored.isdigit() else 0

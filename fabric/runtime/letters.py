@@ -1,0 +1,42 @@
+"""What a Hello and its answers bring along, from the directory and into gossip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from fabric.codes import Code
+from fabric.core import gossip_events as told
+from fabric.core.codec.envelopes import pack_envelope
+from fabric.core.directory import Directory
+from fabric.core.identity import NodeId
+from fabric.core.records import Key, NodeRecord
+from fabric.core.trust import Trust
+
+
+@frozen(eq=False)
+class NodeLetters:
+    """The :class:`~fabric.core.roster.Letters` of a node."""
+
+    me: NodeId
+    trust: Trust
+    directory: Directory
+    judged: Callable[[told.Event], Code | None]
+    """Takes in what a Hello brings, and says why it does not count, if so."""
+
+    @property
+    def root_version(self) -> int:
+        return self.trust.root.version
+
+    def own_record(self) -> bytes:
+        held = self.directory.get(Key(NodeRecord.KIND, self.me))
+        return b"" if held is None else pack_envelope(held.envelope)
+
+    def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
+        return self.trust.roots_after(version, room=most_bytes)
+
+    def learn(self, roots: Sequence[bytes], record: bytes, teller: NodeId) -> Code | None:
+        if roots:
+            self.judged(told.HeardRoots(tuple(roots), teller))
+        return self.judged(told.Presented(teller, record)) if record else None

@@ -1,0 +1,107 @@
+"""First contact: dials addresses of which nothing is known but that a node may answer there.
+
+At the start every seed is tried, a few times in quick succession: whoever is there may be starting
+too. Afterwards one is dialled when healing asks for it (:mod:`fabric.core.healing`): while nobody
+who was met there can be reached. So a node that lost everybody finds its way back by the addresses
+it was given, and one that has lost nobody leaves its seeds alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import structlog
+import trio
+from attrs import define, field
+
+from fabric.config import HostPort
+from fabric.core.backoff import Backoff
+from fabric.core.identity import NodeId, node_id_of
+from fabric.core.roster import Address, Seed
+from fabric.errors import RefusedError
+from fabric.runtime.dialling import Dialling
+from fabric.runtime.refused_peers import RefusedPeers
+from fabric.trio_quic import Endpoint
+
+log = structlog.get_logger()
+
+PLANE: Final = "seeds"
+
+DIAL_WITHIN: Final = 3.0
+"""Seconds for one attempt: a handshake at any round trip that a person would put up with."""
+
+EAGER: Final = 0.5
+"""Seconds of the first backoff: seeds are often started together with this node."""
+
+SLOWEST: Final = 5.0
+"""Seconds of the last: from then on healing has as short a breath."""
+
+EAGER_TRIES: Final = 4
+
+MOST_WAITING: Final = 16
+"""Seeds that wait to be dialled on demand. Healing asks for one in five seconds."""
+
+
+@define(eq=False, kw_only=True)
+class Seeds:
+    """The seeds of this node, configured and remembered. :meth:`run` tries them."""
+
+    addresses: tuple[Address, ...]
+    dialling: Dialling
+    refused: RefusedPeers
+    rng: random.Random
+    met: Callable[[Address, NodeId], None]
+    """Told of who was met at a seed, and admitted."""
+    tried: trio.Event = field(init=False, factory=trio.Event)
+    """Set once each seed was tried, or one has answered."""
+    _asked: trio.MemorySendChannel[Address] = field(init=False)
+    _asks: trio.MemoryReceiveChannel[Address] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._asked, self._asks = trio.open_memory_channel(MOST_WAITING)
+
+    def dial(self, address: Address) -> None:
+        """Dial *address* once, soon. Returns at once."""
+        with suppress(trio.WouldBlock):  # as many wait already
+            self._asked.send_nowait(address)
+
+    async def run(self, endpoint: Endpoint) -> NoReturn:
+        """Try every seed at once, and then those that are asked for, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._try_all, endpoint)
+            while True:
+                await self._try(await self._asks.receive(), endpoint)
+        raise AssertionError("unreachable")
+
+    async def _try_all(self, endpoint: Endpoint) -> None:
+        async with trio.open_nursery() as nursery:
+            for address in self.addresses:
+                nursery.start_soon(self._try_eagerly, address, endpoint)
+        self.tried.set()
+
+    async def _try_eagerly(self, address: Address, endpoint: Endpoint) -> None:
+        backoff = Backoff(self.rng, floor=EAGER, ceiling=SLOWEST)
+        for _ in range(EAGER_TRIES):
+            if await self._try(address, endpoint):
+                return
+            await trio.sleep(backoff.next_delay())
+
+    async def _try(self, address: Address, endpoint: Endpoint) -> bool:
+        try:
+            key = await self.dialling.dial(Seed(address), endpoint, DIAL_WITHIN)
+        except RefusedError as refused:
+            self.refused.tell(refused, address, side="dialler", peer="")
+            return False
+        node = node_id_of(key)
+        log.info("seed.answered", address=str(HostPort(*address)), node=node)
+        self.tried.set()
+        self.met(address, node)
+        return True
+
+
+def seeds_of(*sources: Iterable[Address]) -> tuple[Address, ...]:
+    """Return the addresses of all *sources*, in order, none twice."""
+    return tuple(dict.fromkeys(address for source in sources for address in source))

@@ -1,0 +1,162 @@
+"""The switchboard: what links tell goes to the planes that it concerns, and what they say, to links.
+
+::
+
+    link --frame--> switchboard --Records--> gossip
+                         |------all-------> liveness (whatever comes is a sign of life)
+    link comes, goes --->|----------------> gossip, liveness, neighbours
+    directory changed -->|----------------> roster, peers, liveness, neighbours, registry
+    liveness turned ---->|----------------> neighbours, registry
+
+All of it is one place, so that the order in which planes hear of a thing is on one screen, and no
+plane has to know another. Nothing in here waits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+from fabric.codes import Code
+from fabric.core import gossip_events, liveness_events, neighbour_events
+from fabric.core.frames import (
+    Alive,
+    Bye,
+    Dead,
+    Draining,
+    Frame,
+    IndirectAck,
+    IndirectProbe,
+    Left,
+    Observed,
+    Probe,
+    ProbeAck,
+    Records,
+    RollCall,
+    Suspect,
+)
+from fabric.core.identity import NodeId
+from fabric.core.records import EndpointRecord, Key, NodeRecord
+from fabric.core.roster import Address, Member
+from fabric.errors import RemoteProtocolError
+from fabric.runtime.gossip import GossipPlane
+from fabric.runtime.links import Link
+from fabric.runtime.liveness import LivenessPlane
+from fabric.runtime.neighbours import NeighboursPlane
+from fabric.runtime.peers import Peers
+from fabric.runtime.registry import RegistryPlane
+from fabric.runtime.roster import DirectoryRoster
+from fabric.runtime.sync import SyncStreams
+
+SAID_GOODBYE: Final = frozenset({Code.DUPLICATE, Code.REPLACED, Code.SHUTTING_DOWN, Code.DONE})
+"""Ends of a connection that say nothing about whether the peer is there."""
+
+_ON_CONTROL: Final = (
+    *(Records, Draining, Bye, Observed, Probe, ProbeAck, IndirectProbe, IndirectAck),
+    *(Suspect, Alive, Dead, Left, RollCall),
+)
+
+
+@define(eq=False, kw_only=True)
+class Switchboard:
+    """Joins the planes of one node. Made last; see :meth:`join`."""
+
+    me: NodeId
+    roster: DirectoryRoster
+    peers: Peers
+    gossip: GossipPlane
+    streams: SyncStreams
+    liveness: LivenessPlane
+    neighbours: NeighboursPlane
+    registry: RegistryPlane
+
+    def join(self) -> None:
+        """Let every plane hear what concerns it."""
+        self.peers.audience = self
+        self.gossip.outward = self.liveness.outward = self
+        self.gossip.streams = self.streams
+        self.gossip.changed.append(self.changed)
+        self.liveness.root_heard = self.root_heard
+        self.liveness.turned.append(self.turned)
+        self.neighbours.keeper = self.peers
+
+    # -- what the directory says --
+    def changed(self, key: Key) -> None:
+        """Tell everybody that something else counts at *key* than before."""
+        node = NodeId(key.subject)
+        match key.kind:
+            case NodeRecord.KIND:
+                if self.roster.by_id(node) is None:
+                    self.roster.forget(node)
+                self.peers.changed(node)
+            case EndpointRecord.KIND:
+                self.roster.moved()
+                self.peers.moved(node)
+        self.liveness.changed(key)
+        self.neighbours.changed(key)
+        self.registry.changed(key)
+
+    # -- what links say --
+    def heard(self, link: Link, frame: Frame) -> None:
+        """Take a frame of a control stream."""
+        if not isinstance(frame, _ON_CONTROL):
+            raise RemoteProtocolError(
+                Code.UNEXPECTED_FRAME, f"{type(frame).__name__} after admission"
+            )
+        peer = link.member.node_id
+        if isinstance(frame, Records):
+            lag = (link.connection.rtt or 0.0) / 2
+            self.gossip.receive(gossip_events.HeardRecords(peer, frame.items, lag))
+        self.liveness.receive(liveness_events.Heard(peer, frame))
+
+    def root_heard(self, peer: NodeId, root: bytes) -> None:
+        self.gossip.receive(gossip_events.HeardRoot(peer, root))
+
+    async def sync(self, link: Link) -> None:
+        await self.streams.keep(link)
+
+    def connected(self, link: Link) -> None:
+        member, dialled = link.member, link.connection.is_dialler
+        node = member.node_id
+        if dialled:
+            self.roster.saw(node, _address_of(link))
+        self.gossip.receive(gossip_events.PeerUp(node, member.area, compares=False))
+        self.liveness.receive(liveness_events.Connected(node))
+        self.neighbours.receive(neighbour_events.Connected(node, dialled))
+
+    def disconnected(self, member: Member, code: Code) -> None:
+        node = member.node_id
+        self.gossip.receive(gossip_events.PeerDown(node))
+        clean = code in SAID_GOODBYE
+        self.liveness.receive(liveness_events.Disconnected(node, clean=clean))
+        self.neighbours.receive(neighbour_events.Disconnected(node))
+
+    def missed(self, member: Member, code: Code) -> None:
+        if code is not Code.DUPLICATE:
+            self.neighbours.receive(neighbour_events.DialFailed(member.node_id))
+
+    def met(self, address: Address, node: NodeId) -> None:
+        """Note who answered at a seed's address."""
+        self.neighbours.receive(neighbour_events.SeedMet(address, node))
+
+    # -- what liveness finds --
+    def turned(self, node: NodeId, state: liveness_events.State) -> None:
+        self.neighbours.receive(neighbour_events.Turned(node, state.value))
+        self.registry.turned(node, state.value)
+
+    # -- outward --
+    def post(self, to: NodeId, frame: Frame) -> bool:
+        return self.peers.post(to, frame)
+
+    def bar(self, node: NodeId, code: Code, until: float) -> None:
+        self.roster.bar(node, Code.PEER_BARRED, until)
+        self.peers.bar(node, code)
+
+    def pause(self, node: NodeId, until: float) -> None:
+        self.peers.pause(node, until)
+
+
+def _address_of(link: Link) -> Address:
+    host, port, *_ = link.connection.remote_address
+    return str(host), int(port)
