@@ -72,7 +72,7 @@ from fabric.core.lives import Lives
 from fabric.core.local_health import LATE
 from fabric.core.own_life import OwnLife, first_incarnation
 from fabric.core.roll_call import RollCalls
-from fabric.core.rumours import GONE, Rumours
+from fabric.core.rumours import GONE, Rumour, Rumours
 from fabric.core.testimony import Context, Notary, Verify
 
 AWAKE: Final = 3.0
@@ -239,9 +239,7 @@ class Liveness:
                     return self._hear_of_other(peer, frame, now)
         return []
 
-    def _hear_of_other(
-        self, peer: NodeId, frame: Alive | Suspect | Dead | Left, now: float
-    ) -> list[Effect]:
+    def _hear_of_other(self, peer: NodeId, frame: Rumour, now: float) -> list[Effect]:
         match frame:
             case Alive():
                 return self._rumours.hear_alive(peer, frame, now)
@@ -253,9 +251,7 @@ class Liveness:
                 return self._rumours.hear_dead(peer, frame, now)
 
     # -- this node --
-    def _hear_of_me(
-        self, peer: NodeId, frame: Alive | Suspect | Dead | Left, now: float
-    ) -> list[Effect]:
+    def _hear_of_me(self, peer: NodeId, frame: Rumour, now: float) -> list[Effect]:
         mine = self.own.word()
         if frame == mine or self.own.has_left:
             return []
@@ -270,9 +266,7 @@ class Liveness:
         self.own.contradict(frame.incarnation, accusers, now)
         return self._refute(now) if self.own.refute_at <= now else []
 
-    def _signed_of_me(
-        self, frame: Alive | Suspect | Dead | Left
-    ) -> Iterator[tuple[Context, NodeId, bytes]]:
+    def _signed_of_me(self, frame: Rumour) -> Iterator[tuple[Context, NodeId, bytes]]:
         """Yield what must hold of *frame*: first of all that this node's key began it."""
         match frame:
             case Alive(signature=signature):

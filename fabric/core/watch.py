@@ -116,6 +116,8 @@ class Watch:
     """The same, but never before this process last woke: what counts as evidence."""
     phase: Phase = Phase.HEARING
     is_connected: bool = True
+    probe_due: float = math.inf
+    """When this end sends its next probe, if it is the prober."""
     probe: tuple[int, float] | None = None
     """Number and time of the probe that is unanswered."""
     asked: tuple[int, float] | None = None
@@ -184,4 +186,4 @@ class Watch:
             return math.inf
         if self.probe is not None:
             return self.probe[1] + stretch * PROBE_TIMEOUT
-        return math.inf if self.is_prober else self.quiet_since + UNPROBED * PROBE_INTERVAL
+        return self.probe_due if self.is_prober else self.quiet_since + UNPROBED * PROBE_INTERVAL

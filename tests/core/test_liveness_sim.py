@@ -11,9 +11,11 @@ import heapq
 import itertools
 import random
 
+import pytest
 from attrs import define, field
 
 from fabric.core.codec import encode
+from fabric.core.frames import Dead, Suspect
 from fabric.core.identity import FabricId, NodeId
 from fabric.core.liveness import Liveness
 from fabric.core.liveness_events import (
@@ -21,12 +23,14 @@ from fabric.core.liveness_events import (
     Disconnected,
     Heard,
     Joined,
+    Leaving,
     State,
     Tell,
     Ticked,
     Turned,
     Wake,
 )
+from fabric.core.testimony import Context
 
 FABRIC = FabricId(b"f" * 16)
 LOSS = 0.1
@@ -76,11 +80,14 @@ class Sim:
     wakes: dict[NodeId, float] = field(init=False, factory=dict)
     asleep: dict[NodeId, list] = field(init=False, factory=dict)
     """What waits for those who do not run."""
+    asleep_until: dict[NodeId, float] = field(init=False, factory=dict)
     stopped: set[NodeId] = field(init=False, factory=set)
     cut: set[frozenset] = field(init=False, factory=set)
     turned: list[tuple[NodeId, Turned]] = field(init=False, factory=list)
     sent: dict[NodeId, list[int]] = field(init=False, factory=dict)
     """Frames and bytes, both ways, by node."""
+    said: dict[NodeId, int] = field(init=False, factory=dict)
+    """Frames, by sender."""
     counts_bytes: bool = False
     _heap: list = field(init=False, factory=list)
     _order: itertools.count = field(init=False, factory=itertools.count)
@@ -90,7 +97,7 @@ class Sim:
         nodes = [a_node(number) for number in range(self.size)]
         for node in nodes:
             self.cores[node] = self.a_core(node, 1)
-            self.sent[node] = [0, 0]
+            self.sent[node], self.said[node] = [0, 0], 0
         for pair in self._pairs(nodes):
             self.links[pair] = Link()
             self.at(self.rng.uniform(0, 1), self.connect, pair)
@@ -161,19 +168,31 @@ class Sim:
         if link is None or not link.is_up:
             return
         if self.counts_bytes:
+            self.said[sender] += 1
             size = len(encode(frame)) + DATAGRAM
             for node in pair:
                 self.sent[node][0] += 1
                 self.sent[node][1] += size
-        delay = self.rng.uniform(*DELAY)
-        again = RETRANSMISSION
+        leaves, again = self.now, RETRANSMISSION
         while self.rng.random() < self.loss:
-            delay, again = delay + again, 2 * again
-        if delay > SILENT or frozenset(pair) in self.cut:
+            leaves, again = leaves + again, 2 * again
+        if leaves - self.now > SILENT or frozenset(pair) in self.cut:
             return self.at(self.now + SILENT, self.silence, pair, link.generation)
-        arrives = max(self.now + delay, link.clear_at.get(receiver, 0.0))
+        self.at(leaves, self.leave, pair, link.generation, sender, receiver, frame)
+
+    def leave(self, pair, generation, sender, receiver, frame) -> None:
+        """Put the copy on its way that is not lost, if the sender still runs to send it."""
+        if sender in self.stopped:
+            return
+        if sender in self.asleep:
+            what = (pair, generation, sender, receiver, frame)
+            return self.at(self.asleep_until[sender], self.leave, *what)
+        link = self.links[pair]
+        arrives = self.now + self.rng.uniform(*DELAY)
+        # Bytes behind a gap wait for it: the stream is in order.
+        arrives = max(arrives, link.clear_at.get(receiver, 0.0))
         link.clear_at[receiver] = arrives
-        self.at(arrives, self.deliver, pair, link.generation, sender, receiver, frame)
+        self.at(arrives, self.deliver, pair, generation, sender, receiver, frame)
 
     def deliver(self, pair, generation, sender, receiver, frame) -> None:
         link = self.links[pair]
@@ -215,7 +234,7 @@ class Sim:
             self.at(silent, self.silence, pair, link.generation)
 
     def pause(self, node: NodeId, seconds: float) -> None:
-        self.asleep[node] = []
+        self.asleep[node], self.asleep_until[node] = [], self.now + seconds
         self.at(self.now + seconds, self.resume, node)
         for pair, link in self.links_of(node):
             silent = self.now + SILENT + self.rng.uniform(-1, 0.3)
@@ -285,3 +304,158 @@ def deaths_after_a_pause(seed: int, size: int, degree: int, seconds: float = 5.0
     sim.run(sim.now + 16)
     assert sim.states(node) == {State.ALIVE}, sim.history(node)
     return sim.deaths()
+
+
+# -- how soon, and how falsely --
+@pytest.mark.parametrize("seed", range(2))
+def test_twenty_nodes_see_a_death_within_seven_seconds(seed: int) -> None:
+    assert time_to_see_a_death(seed, 20, 19) < 7.0
+
+
+def test_a_hundred_nodes_see_a_death_within_nine_seconds() -> None:
+    assert time_to_see_a_death(1, 100, 8) < 9.0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_node_that_stops_for_five_seconds_is_dead_to_nobody(seed: int) -> None:
+    assert deaths_after_a_pause(seed, 20, 19) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "degree"), [(20, 19), (100, 8)])
+def test_a_pause_of_five_seconds_is_nobodys_death_over_a_hundred_seeds(size, degree) -> None:
+    assert [seed for seed in range(100) if deaths_after_a_pause(seed, size, degree)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "degree", "most"), [(20, 19, 7.0), (100, 8, 9.0)])
+def test_a_death_is_seen_in_time_over_a_hundred_seeds(size, degree, most) -> None:
+    times = sorted(time_to_see_a_death(seed, size, degree) for seed in range(100))
+
+    assert times[98] < most
+    assert times[-1] < 10.0
+
+
+def test_at_rest_a_pair_costs_one_probe_and_its_answer_a_second() -> None:
+    sim = a_fleet(3, 30, 8, loss=0.0)
+    sim.run(30.0)  # until nobody has anything to repair
+    sim.counts_bytes = True
+    sim.run(sim.now + 30)
+
+    pairs = {node: len(sim.links_of(node)) for node in sim.cores}
+    for node, (frames, _size) in sim.sent.items():
+        assert frames <= 30 * 2 * pairs[node] + 30, "probes, answers and the roll call"
+    frames = sum(frames for frames, _ in sim.sent.values())
+    size = sum(size for _, size in sim.sent.values())
+    acknowledgements = frames / 2 * DATAGRAM  # an answer carries one; it gets one of its own
+    per_second = (size + acknowledgements) / 30 / sum(pairs.values())
+    assert per_second * 8 < 1_800, "bytes a second, both ways, of a node with eight neighbours"
+
+
+def test_ten_per_cent_loss_makes_nobody_dead() -> None:
+    sim = a_fleet(4, 40, 8)
+    sim.run(60.0)
+
+    assert sim.deaths() == []
+    assert {core.state_of(node) for core in sim.cores.values() for node in sim.cores} == {
+        State.ALIVE
+    }
+
+
+# -- coming to one view --
+def digests(sim: Sim) -> set[bytes]:
+    return {core._lives.digest for node, core in sim.cores.items() if node not in sim.stopped}
+
+
+def test_after_a_partition_all_hold_each_other_alive_again() -> None:
+    sim = a_fleet(5, 24, 8)
+    one = {node for node in sim.cores if sim.area_of(node) != "area2"}
+    sim.part(one)
+    sim.run(sim.now + 40)
+    across = {sim.cores[a_node(0)].state_of(a_node(2)), sim.cores[a_node(2)].state_of(a_node(0))}
+    assert across == {State.DEAD}
+
+    sim.cut.clear()
+    sim.run(sim.now + 12)
+
+    assert {core.state_of(node) for core in sim.cores.values() for node in sim.cores} == {
+        State.ALIVE
+    }
+    assert len(digests(sim)) == 1
+
+
+def test_who_leaves_has_left_for_everybody_and_stays_so() -> None:
+    sim = a_fleet(6, 24, 8)
+    gone = a_node(7)
+    sim.give(gone, Leaving())
+    sim.run(sim.now + 0.5)
+    sim.stop(gone)
+    sim.run(sim.now + 20)
+
+    assert sim.states(gone) == {State.LEFT}
+    assert not [turn for _, turn in sim.turned if turn.node == gone and turn.state is State.DEAD]
+    assert not [
+        turn for _, turn in sim.turned if turn.state is State.SUSPECT and turn.node == gone
+    ]
+
+
+@pytest.mark.parametrize("seen", ["dead", "left"])
+def test_who_restarts_is_alive_whatever_was_said_of_it(seen: str) -> None:
+    sim = a_fleet(7, 16, 15)
+    node = a_node(3)
+    if seen == "left":
+        sim.give(node, Leaving())
+        sim.run(sim.now + 0.5)
+    sim.stop(node)
+    sim.run(sim.now + 10)
+    assert sim.states(node) == {State(seen)}
+
+    sim.stopped.remove(node)
+    sim.cores[node] = sim.a_core(node, 2)
+    for pair, _link in sim.links_of(node):
+        sim.connect(pair)
+    sim.run(sim.now + 3)
+
+    assert sim.states(node) == {State.ALIVE}
+    assert {sim.cores[node].state_of(each) for each in sim.cores} == {State.ALIVE}
+
+
+def test_a_newcomer_learns_of_everybody_from_one_neighbour() -> None:
+    sim = a_fleet(8, 60, 8)
+    newcomer = a_node(59)
+    sim.stop(newcomer)
+    sim.run(sim.now + 10)
+    sim.stopped.remove(newcomer)
+    sim.cores[newcomer] = sim.a_core(newcomer, 2)
+    sim.connect(sim.links_of(newcomer)[0][0])
+    sim.run(sim.now + 12)
+
+    assert {sim.cores[newcomer].state_of(node) for node in sim.cores} == {State.ALIVE}
+
+
+# -- a liar --
+def shout(sim: Sim, liar: NodeId) -> None:
+    """Accuse everybody to every neighbour, in their present incarnations."""
+    for subject, core in sim.cores.items():
+        if subject == liar or core.own.has_left:
+            continue
+        word = core.own.word()
+        lie = sim.cores[liar].own.notary.attest(Context.SUSPECT, subject, word.incarnation)
+        about = {"subject": subject, "incarnation": word.incarnation, "alive": word.signature}
+        for pair, _link in sim.links_of(liar):
+            (peer,) = set(pair) - {liar}
+            sim.send(liar, peer, Suspect(**about, accuser=liar, signature=lie, silent=1_000_000))
+            sim.send(liar, peer, Dead(**about, accusers=(liar,), signatures=(lie,)))
+    if sim.now < 50:
+        sim.at(sim.now + 0.5, shout, sim, liar)
+
+
+def test_a_liar_that_accuses_everybody_gets_nobody_marked_dead() -> None:
+    sim, liar = a_fleet(9, 20, 6), a_node(4)
+    shout(sim, liar)
+    sim.counts_bytes = True
+    sim.run(52.0)
+
+    assert sim.deaths() == []
+    del sim.said[liar]
+    assert max(sim.said.values()) / 40 < 100, "frames a second that it makes an honest node send"
