@@ -13,6 +13,7 @@ from fabric.core.fleet import Fleet
 from fabric.core.frames import Frame, IndirectAck, IndirectProbe, Probe, ProbeAck
 from fabric.core.identity import NodeId
 from fabric.core.liveness_events import Effect, RootHeard, Tell
+from fabric.core.lives import Lives
 from fabric.core.local_health import LocalHealth
 from fabric.core.watch import FAVOUR_TIMEOUT, PROBE_INTERVAL, Phase, Sign, Watch
 
@@ -21,6 +22,10 @@ HOLDERS: Final = 3
 
 MOST_ASKED: Final = 8
 """Neighbours asked at once: all that a bounded degree has."""
+
+_COMPANY: Final = 3
+"""Living members from which silence all around is this node's own: itself, and two more. Of one
+other alone nobody can say whose silence it is."""
 
 _SEQS: Final = 2**32
 
@@ -33,6 +38,7 @@ class Ears:
     fleet: Fleet
     rng: random.Random
     root: Callable[[], bytes]
+    lives: Lives
     health: LocalHealth = field(init=False, factory=LocalHealth)
     next_round: float = field(init=False, default=math.inf)
     """When local health is judged next."""
@@ -53,6 +59,13 @@ class Ears:
         """Return whether *peer* is a neighbour that was heard a moment ago."""
         watch = self._watches.get(peer)
         return watch is not None and watch.is_fresh(now)
+
+    def is_deaf(self, now: float) -> bool:
+        """Return whether nobody at all is heard, though there are several to hear.
+
+        Then it is likelier that this node is cut off than that all the others are gone.
+        """
+        return not any(each.is_fresh(now) for each in self) and self.lives.has_living(_COMPANY)
 
     # -- connections --
     def connect(self, peer: NodeId, now: float) -> list[Effect]:
@@ -163,6 +176,12 @@ class Ears:
         for watch in self:
             watch.start_over(now)
 
+    def hear_again(self, now: float) -> list[Effect]:
+        """Begin anew after deafness, and ask about the silent by the help of who is heard."""
+        self.wake(now)
+        asking = [each for each in self if each.phase is Phase.ASKING]
+        return [effect for watch in asking for effect in self._ask(watch, now)]
+
     def due(self) -> float:
         """Return when :meth:`tick` has something to do."""
         stretch = self.health.stretch
@@ -187,13 +206,16 @@ class Ears:
         self.next_round = now + PROBE_INTERVAL
         # An accused one that is lost says nothing about these ears any more.
         peers = [each for each in self if each.is_connected or each.phase is Phase.ASKING]
-        silent = sum(each.is_silent(now) for each in peers)
+        silent = sum(not each.is_fresh(now) for each in peers)
         self.health.count(silent=silent, peers=len(peers))
 
     def _step(self, watch: Watch, now: float) -> list[Effect]:
         """Do the one thing that :meth:`Watch.due` was about."""
         if watch.phase is Phase.ASKING:
-            watch.take(Sign.UNVOUCHED)
+            if self.is_deaf(now):
+                watch.start_over(now)
+            else:
+                watch.take(Sign.UNVOUCHED)
             return []
         if watch.probe is None:
             return [self._probe(watch, now)]

@@ -293,8 +293,9 @@ class Rumours:
         for life in [each for each in self._suspected.values() if self._expires(each) <= now]:
             suspicion = life.suspicion
             assert suspicion is not None  # as long as it is in the table
-            if not (self.ears.connected() or suspicion.is_corroborated(self.fleet)):
-                suspicion.heard(now)  # nobody is there who could contradict
+            alone = not (self.ears.connected() or suspicion.is_corroborated(self.fleet))
+            if alone or self.ears.is_deaf(now):
+                suspicion.heard(now)  # nobody could be heard to contradict
                 continue
             was_mine = self.notary.me in suspicion.accusations
             life.die(tuple(each for _, each in sorted(suspicion.accusations.items())), now)
