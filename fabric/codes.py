@@ -485,3 +485,8 @@ class Code(enum.IntEnum):
         "The record would be valid for longer than its kind may be.",
         "Sign it again with fabricctl: twice the usual life of its kind is the most.",
     )
+    SYNC_STALLED = (
+        138,
+        "The peer fell silent while the two nodes compared what they hold.",
+        "Nothing: they compare again. If it is always the same peer, read its log.",
+    )
