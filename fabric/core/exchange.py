@@ -13,36 +13,56 @@ that peer, and rounds that bring this node nothing come ever more rarely:
 the last round                     the next one
 =================================  ===============================================================
 brought something, or ended equal  with the next probe that tells of a difference
-brought nothing, the n-th of them  after 2**(n-1) seconds, up to :data:`MOST_DELAY`; or as soon as
-                                   one of the two holds something else
+brought nothing, the n-th between  after 2**(n-1) seconds, up to :data:`MOST_DELAY`; or as soon as
+two same roots                     one of the two holds something else
+was broken, the n-th in a row      after 2**(n-1) seconds, up to :data:`MOST_DELAY`
 =================================  ===============================================================
 
 Either end decides for itself: a newcomer that gains from each round does not have to wait because
-the other gains nothing. But no peer is answered more often, or given more, than the two allowances
-have room for: what is beyond is not read until it has been worked off.
+the other gains nothing. But no peer is answered more often, or given more, than two allowances
+have room for. What it takes beyond them, in rounds that end or do not end, on this stream or on
+the next, it pays for before its next round: nothing is read of it meanwhile.
+
+**Trust roots.** A node that slept through rotations can take the newest root only after those in
+between. The root that it holds stands in its listing, so it is given those that follow that one,
+as many as make a list; with a longer chain each round leads it on. What a round brought before
+another root came into use is asked for again, because it may count now.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from attrs import frozen
 
 from fabric.core.budgets import Allowance
 from fabric.core.codec.envelopes import pack_envelope
+from fabric.core.digests import digest_of_key
 from fabric.core.directory import Directory
-from fabric.core.frames import Frame, Root
-from fabric.core.records import NodeRecord, TrustRoot
+from fabric.core.frames import RECORD_DIGEST_BYTES, Frame, Root
+from fabric.core.records import FABRIC, Key, NodeRecord, TrustRoot
 from fabric.core.roots import MOST_ROOTS
-from fabric.core.sync import Begin, Broken, Done, Send, Session, Take, Ticked, Written
+from fabric.core.sync import Session
+from fabric.core.sync_events import (
+    Begin,
+    Broken,
+    Done,
+    Event,
+    Send,
+    Take,
+    Ticked,
+    Written,
+    size_of,
+)
 from fabric.core.trust import Trust
 
 AVOIDED_FOR: Final = 10.0
 """Seconds: what could not be verified yet may be by then."""
 
 MOST_AVOIDED: Final = 1024
-"""Records per peer that are not asked for, in some 200 KiB."""
+"""Records per peer that are not asked for, in some 300 KiB."""
 
 MOST_DELAY: Final = 60.0
 """Seconds between rounds that bring nothing: 5 KiB a minute for a difference that stays."""
@@ -51,15 +71,21 @@ LEAST_DELAY: Final = 0.25
 """Seconds between rounds that this end begins: rounds that overlap with waves find the same."""
 
 ROUNDS: Final = 4.0
-"""A second that a peer may begin, with a burst of twice as many. One costs half a millisecond."""
+"""A second that a peer may begin, with a burst of twice as many: as often as an honest one may
+begin one, and each costs half a millisecond."""
 
-SERVED: Final = 500.0
-"""Records a second that one peer is given in the long run."""
+GIVEN: Final = float(512 << 10)
+"""Bytes a second that one peer is given in the long run: some 700 records."""
 
-SERVED_BURST: Final = 20_000.0
-"""Records that one peer is given at once: a newcomer gets twice the largest directory tried."""
+GIVEN_BURST: Final = float(20 << 20)
+"""Bytes that one peer is given at once: a newcomer gets twice the largest directory tried."""
+
+MOST_REST: Final = 30.0
+"""Seconds for which a peer is not read at once. Less than the patience of its round
+(:data:`.sync.PATIENCE`); what is not paid by then is paid at its next round."""
 
 _ORDER: Final = {TrustRoot.KIND: 0, NodeRecord.KIND: 1}
+_OF_ROOT: Final = digest_of_key(Key(TrustRoot.KIND, FABRIC))
 
 
 @frozen
@@ -73,7 +99,12 @@ Effect: TypeAlias = Send | Take | Done | Broken | Rest
 
 
 class Exchange:
-    """One end of anti-entropy with one peer, over any number of streams one after the other."""
+    """One end of anti-entropy with one peer, over any number of streams one after the other.
+
+    It is the :class:`~fabric.core.sync_events.Shelf` of its session too. For each effect
+    :class:`Take` the caller takes in what it holds, saying :meth:`gained` if anything of it was
+    new, and for each :class:`Done` then says :meth:`ended`.
+    """
 
     def __init__(self, directory: Directory, trust: Trust, *, offset: int) -> None:
         """*offset* is this node's own: where, of all 64-bit numbers, its pages begin."""
@@ -83,11 +114,13 @@ class Exchange:
         self._offset = offset
         self._avoided: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
         self._rounds = Allowance(ROUNDS, 2 * ROUNDS)
-        self._served = Allowance(SERVED, SERVED_BURST)
-        self._fruitless = 0
+        self._given = Allowance(GIVEN, GIVEN_BURST)
+        self._fruitless = self._broken = 0
         self._stuck: tuple[bytes, bytes] | None = None
         self._next_at = self._waits_until = float("-inf")
-        self._has_gained = False
+        self._has_gained = self._is_forgiven = False
+        self._their_root = b""
+        """Digest of the trust root that the peer listed last."""
         self.session = Session(self)
 
     # -- when --
@@ -99,16 +132,14 @@ class Exchange:
         """Begin a round if *theirs* differs from what is held here, and if it is time for one."""
         ours = self.root()
         if ours == theirs:
-            self._settle()
+            self._stuck = None
             return []
         is_stuck = self._stuck == (ours, theirs) and now < self._waits_until
-        if is_stuck or now < self._next_at:
-            return []
-        return self.begin(now)
+        return [] if is_stuck else self.begin(now)
 
     def begin(self, now: float) -> list[Effect]:
-        """Begin a round, unless one is under way."""
-        return [*self.session.receive(Begin(), now)]
+        """Begin a round, unless one is under way, or one ended or was broken just now."""
+        return self._step(Begin(), now) if now >= self._next_at else []
 
     def gained(self) -> None:
         """Note that something which the peer sent in this round was new here."""
@@ -117,42 +148,68 @@ class Exchange:
     def forgive(self) -> None:
         """Ask again for everything that came to no avail: another trust root is in use."""
         self._avoided.clear()
-        self._settle()
+        self._stuck = None
+        self._is_forgiven = True
 
     # -- what comes --
     def receive(self, frame: Frame, now: float) -> list[Effect]:
-        """Take *frame*. The caller takes in what comes of it, in order, and says :meth:`ended`."""
+        """Take *frame*, and return what comes of it."""
         begins = isinstance(frame, Root) and self.session.is_idle
-        rest = _rest(self._rounds.charge(now, 1.0), now) if begins else []
-        return [*self.session.receive(frame, now), *rest]
+        if begins:
+            self._rounds.charge(now, 1.0)
+        return self._step(frame, now) + (self._rest(now) if begins else [])
 
     def written(self, now: float) -> list[Effect]:
-        return [*self.session.receive(Written(), now)]
+        """All frames that were given to the shell are written."""
+        return self._step(Written(), now)
 
     def tick(self, now: float) -> list[Effect]:
+        """A second has passed, or so."""
         while self._avoided and next(iter(self._avoided.values())) <= now:
             self._avoided.popitem(last=False)
-        return [*self.session.receive(Ticked(), now)]
+        return self._step(Ticked(), now)
 
     def ended(self, done: Done, now: float) -> list[Effect]:
         """Note what came of a round, once all that it brought was taken in."""
-        for entry in done.wanted:
-            if self.lacks(*entry):
+        if not self._is_forgiven:
+            self._avoid(done.wanted, now)
+        self._next_at = now + LEAST_DELAY
+        pair = self.root(), done.theirs
+        if self._has_gained or done.ours == done.theirs:
+            self._stuck = None
+        else:
+            self._fruitless = self._fruitless + 1 if pair == self._stuck else 1
+            self._stuck = pair
+            self._waits_until = now + _delay(self._fruitless)
+        self._broken = 0
+        self._has_gained = self._is_forgiven = False
+        return self._rest(now)
+
+    def _step(self, event: Event, now: float) -> list[Effect]:
+        effects = self.session.receive(event, now)
+        for effect in effects:
+            match effect:
+                case Send(frame):
+                    self._given.charge(now, size_of(frame))
+                case Broken():
+                    self._broken += 1
+                    self._next_at = max(self._next_at, now + _delay(self._broken))
+        return [*effects]
+
+    def _avoid(self, wanted: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        for entry in wanted:
+            if self._lacks(*entry):
                 self._avoided[entry] = now + AVOIDED_FOR
         while len(self._avoided) > MOST_AVOIDED:
             self._avoided.popitem(last=False)
-        self._next_at = now + LEAST_DELAY
-        if self._has_gained or done.ours == done.theirs:
-            self._settle()
-        else:
-            self._fruitless = min(self._fruitless + 1, 16)  # 2**16 s is beyond any delay
-            self._stuck = self.root(), done.theirs
-            self._waits_until = now + min(MOST_DELAY, 2.0 ** (self._fruitless - 1))
-        self._has_gained = False
-        return _rest(self._served.charge(now, done.served), now)
 
-    def _settle(self) -> None:
-        self._fruitless, self._stuck = 0, None
+    def _rest(self, now: float) -> list[Effect]:
+        paid_at = max(self._rounds.ready_at(now, 0.0), self._given.ready_at(now, 0.0))
+        if paid_at <= now:
+            return []
+        until = min(paid_at, now + MOST_REST)
+        self._next_at = max(self._next_at, until)  # its answer would not be read
+        return [Rest(until)]
 
     # -- what is held here: the shelf --
     def root(self) -> bytes:
@@ -164,9 +221,13 @@ class Exchange:
     def listing(self, bucket: int) -> list[tuple[bytes, bytes]]:
         return self._digests.listing(bucket)
 
-    def lacks(self, key_digest: bytes, record_digest: bytes) -> bool:
-        if (key_digest, record_digest) in self._avoided:
-            return False
+    def weigh(self, key_digest: bytes, record_digest: bytes) -> bool:
+        if key_digest == _OF_ROOT:
+            self._their_root = record_digest
+        is_avoided = (key_digest, record_digest) in self._avoided
+        return not is_avoided and self._lacks(key_digest, record_digest)
+
+    def _lacks(self, key_digest: bytes, record_digest: bytes) -> bool:
         return self._digests.entries(key_digest[0]).get(key_digest) != record_digest
 
     def rank(self, key_digest: bytes) -> tuple[int, int]:
@@ -177,17 +238,20 @@ class Exchange:
     def packed(self, key_digest: bytes) -> tuple[bytes, ...]:
         key = self._digests.key(key_digest)
         holding = self._directory.holding(key) if key is not None else None
-        if key is None or holding is None:
+        if holding is None:
             return ()
-        packed = tuple(pack_envelope(each.envelope) for each in holding.shown)
-        return self._led_to(packed) if key.kind == TrustRoot.KIND else packed
+        leading = self._leading_on() if key_digest == _OF_ROOT else ()
+        return leading or tuple(pack_envelope(each.envelope) for each in holding.shown)
 
-    def _led_to(self, roots: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return *roots* with those before them, for a peer that has missed some."""
-        before = min(MOST_ROOTS, len(self._trust.chain))
-        chain = self._trust.roots_after(self._trust.root.version - before)
-        return chain + tuple(each for each in roots if each not in chain)
+    def _leading_on(self) -> tuple[bytes, ...]:
+        """Return the trust roots after the one that the peer holds; the last few if unknown."""
+        chain = self._trust.chain
+        behind = min(MOST_ROOTS, len(chain))
+        for number, envelope in enumerate(reversed(chain)):
+            if envelope.digest[:RECORD_DIGEST_BYTES] == self._their_root:
+                behind = number
+        return self._trust.roots_after(self._trust.root.version - behind)
 
 
-def _rest(until: float, now: float) -> list[Effect]:
-    return [Rest(until)] if until > now else []
+def _delay(times: int) -> float:
+    return min(MOST_DELAY, 2.0 ** min(times - 1, 16))  # 2**16 s is beyond any delay

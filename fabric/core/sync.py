@@ -28,16 +28,25 @@ state                what may come     and then
 ``listing``          ``Listing``       after the last one: what is wanted of them, ``Want``
 ``serving``          ``Want``          after the last one: the ``Page`` frames that answer them
 ``taking``           ``Page``          each is taken in; after the last one the round is over
+``writing``                            the round is over when all our frames are given away
 ===================  ================  ==========================================================
 
 A ``Want`` that holds less than it could is the last one, an empty one too; so is a ``Page`` with
 ``is_last``. Nobody pages who was not asked. Everything else ends in ``broken``, for good.
 
+The state tells what the *other* end says next. What this end says follows from it, in the same
+order, and may be behind: but the other cannot go on to the next round before it has all of this
+one. What is held may change in the midst of a round; each frame says what is held when it is made.
+
 **Bounds.** An end holds of a round what it wants and what it was asked for: the digests of
-:data:`MOST_WANTED` records at most, and of as many keys as it listed. It takes no more pages than
-it asked for. Frames are made when they can be written: the shell says :class:`Written` when all
-that it was given is out, and is then given more. So both ends can read while they write, and
-neither holds a directory in its outbox. A round that is silent for :data:`PATIENCE` is broken.
+:data:`MOST_WANTED` records at most, each. It reads no more entries than a directory holds, and
+takes no more pages than it asked for. Listings and wants ascend, so that nothing is said twice.
+Frames are made when they can be written: the shell says :class:`Written` when all that it was
+given is out, and is then given more. So both ends can read while they write, and neither holds a
+directory in its outbox. A round that is silent for :data:`PATIENCE` is broken.
+
+Where more is lacking than may be wanted, the next round goes on behind the last that was wanted,
+and the one after it begins anew: what comes to no avail does not keep out what is behind it.
 
 Pages are in an order in which records can be verified as they come: trust roots, then nodes, then
 all else. Within that each end begins somewhere else: a newcomer that asks ten peers at once for
@@ -46,20 +55,18 @@ everything is not told the same ten times.
 
 from __future__ import annotations
 
-import enum
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from fabric.codes import Code
 from fabric.core.digests import differing, salt_of
 from fabric.core.frames import (
     KEY_DIGEST_BYTES,
     MOST_RECORDS,
-    RECORD_DIGEST_BYTES,
     Buckets,
     Frame,
     Listing,
@@ -67,23 +74,55 @@ from fabric.core.frames import (
     Root,
     Want,
 )
+from fabric.core.sync_events import (
+    ENTRY_BYTES,
+    Begin,
+    Broken,
+    Done,
+    Effect,
+    Event,
+    Send,
+    Shelf,
+    State,
+    Take,
+    Ticked,
+    Written,
+    size_of,
+)
 
-ENTRY_BYTES: Final = KEY_DIGEST_BYTES + RECORD_DIGEST_BYTES
+__all__ = [
+    "Begin",
+    "Broken",
+    "Done",
+    "Effect",
+    "Event",
+    "Send",
+    "Session",
+    "Shelf",
+    "State",
+    "Take",
+    "Ticked",
+    "Written",
+]
 
 LISTING_ENTRIES: Final = 1536
 """Of one ``Listing``: 48 KiB."""
 
 PAGE_BYTES: Final = 63 << 10
-"""Of the envelopes in one ``Page``; a larger envelope is a page of its own."""
+"""Of the envelopes in one ``Page``; a larger envelope is a page of its own. What msgpack adds to
+256 of them is below 1 KiB."""
+
+MOST_PAGE_BYTES: Final = 64 << 10
+"""Of several envelopes in one page that a peer sends: what is verified at one go."""
 
 MOST_LISTED: Final = 1 << 16
-"""Entries of one round that are read of a peer: as many as a directory holds keys."""
+"""Entries that one end lists in a round: as many as a directory holds keys."""
 
 MOST_WANTED: Final = 1 << 14
-"""Records of one round that are asked for, in 3 MiB. The rest is for the next round."""
+"""Records that one end asks for in a round, in 3 MiB. The rest is for the next round."""
 
-MOST_PER_KEY: Final = 3
-"""Envelopes at one key: two that contend, and the last good generation below them."""
+MOST_PER_KEY: Final = 4
+"""Envelopes at one key: two that contend, and two more where the number below is contended too."""
 
 MOST_BESIDES: Final = 32
 """Envelopes that may come beside those that were asked for: the trust roots before the last."""
@@ -91,101 +130,9 @@ MOST_BESIDES: Final = 32
 WRITE_BYTES: Final = 256 << 10
 """Given to the shell at once, about: some round trips' worth on a fast path."""
 
-PATIENCE: Final = 30.0
-"""Seconds of silence in a round after which the peer has forgotten it. A peer whose stream is not
-read for a while, because it sends more than is verified, is silent for a second or two."""
-
-
-class Shelf(Protocol):
-    """What an end holds, as :mod:`.digests` and the directory know it."""
-
-    def root(self) -> bytes: ...
-
-    def buckets(self, salt: bytes) -> bytes: ...
-
-    def listing(self, bucket: int) -> list[tuple[bytes, bytes]]:
-        """Return key digests and record digests, sorted."""
-
-    def lacks(self, key_digest: bytes, record_digest: bytes) -> bool:
-        """Return whether that record is not held and may be worth asking for."""
-
-    def rank(self, key_digest: bytes) -> tuple[int, int]:
-        """Return where a key comes in the order of pages."""
-
-    def packed(self, key_digest: bytes) -> tuple[bytes, ...]:
-        """Return the envelopes at a key; nothing, if it is not held any more."""
-
-
-# -- events --
-@frozen
-class Begin:
-    """Compare with the peer now; nothing, if that is being done."""
-
-
-@frozen
-class Written:
-    """All frames that this session gave to the shell are written."""
-
-
-@frozen
-class Ticked:
-    """A second has passed, or so."""
-
-
-Event: TypeAlias = Frame | Begin | Written | Ticked
-
-
-# -- effects --
-@frozen
-class Send:
-    """Write *frame* to the sync stream, after those before it."""
-
-    frame: Frame
-
-
-@frozen
-class Take:
-    """These came from the peer, packed, in their order."""
-
-    envelopes: tuple[bytes, ...]
-
-
-@frozen
-class Done:
-    """The round is over, and this end could begin another."""
-
-    ours: bytes
-    theirs: bytes
-    """The roots with which it began."""
-    wanted: tuple[tuple[bytes, bytes], ...] = ()
-    """Key and record digests of what this end asked for, whether or not it came."""
-    served: int = 0
-    """Keys that the other end asked for."""
-
-
-@frozen
-class Broken:
-    """The peer does not keep to the protocol. The stream is of no use any more."""
-
-    code: Code
-    detail: str
-
-
-Effect: TypeAlias = Send | Take | Done | Broken
-
-
-class State(enum.StrEnum):
-    """What an end waits for."""
-
-    IDLE = "idle"
-    COMPARING_ROOTS = "comparing_roots"
-    COMPARING = "comparing"
-    LISTING = "listing"
-    SERVING = "serving"
-    TAKING = "taking"
-    WRITING = "writing"
-    """Nothing more: only our own frames are still to be written."""
-    BROKEN = "broken"
+PATIENCE: Final = 60.0
+"""Seconds of silence in a round after which it is given up. A peer may be at rest for half of
+that (:data:`.exchange.MOST_REST`), or verify first what it was sent before."""
 
 
 @define
@@ -213,6 +160,10 @@ class Session:
         self._shelf = shelf
         self._round = _Round()
         self._frames: list[Iterator[Frame]] = []
+        self._made: Frame | None = None
+        """The next frame, made and not yet given away."""
+        self._wants_after = b""
+        """The key behind which this round's wants begin."""
         self._is_writing = False
         self._heard_at = 0.0
         self.state = State.IDLE
@@ -278,16 +229,19 @@ class Session:
         current = self._round
         entries = list(_entries(frame.entries))
         current.listed_to_us += len(entries)
-        if (fault := self._fault_in(frame, entries)) is not None:
+        if (fault := self._fault_in_listing(frame, entries)) is not None:
             return self._break(fault)
-        lacking = (each for each in entries if self._shelf.lacks(*each))
-        current.wanted += itertools.islice(lacking, MOST_WANTED - len(current.wanted))
+        lacking = [each for each in entries if self._shelf.weigh(*each)]
+        due = (each for each in lacking if each[0] > self._wants_after)
+        current.wanted += itertools.islice(due, MOST_WANTED - len(current.wanted))
         current.last_entry = entries[-1][0] if entries else b""
         if frame.is_last:
             current.differing, current.last_entry = current.differing[1:], b""
         return [] if current.differing else self._want()
 
-    def _fault_in(self, frame: Listing, entries: list[tuple[bytes, bytes]]) -> str | None:
+    def _fault_in_listing(
+        self, frame: Listing, entries: Sequence[tuple[bytes, bytes]]
+    ) -> str | None:
         current = self._round
         if frame.bucket != current.differing[0]:
             return f"a listing of bucket {frame.bucket}, not of {current.differing[0]}"
@@ -295,12 +249,10 @@ class Session:
             return "a listing that is cut off"
         if current.listed_to_us > MOST_LISTED:
             return f"more than {MOST_LISTED} entries"
-        before = current.last_entry
-        for key_digest, _ in entries:
-            if key_digest[0] != frame.bucket or key_digest <= before:
-                return "a listing that is not sorted"
-            before = key_digest
-        return None
+        keys = [key_digest for key_digest, _ in entries]
+        if any(key_digest[0] != frame.bucket for key_digest in keys):
+            return "a listing of other buckets"
+        return None if _ascend(current.last_entry, keys) else "a listing that is not sorted"
 
     def _want(self) -> list[Effect]:
         wanted = tuple(key_digest for key_digest, _ in self._round.wanted)
@@ -310,9 +262,12 @@ class Session:
 
     def read_want(self, frame: Want) -> list[Effect]:
         current = self._round
+        last = current.asked[-1] if current.asked else b""
+        if not _ascend(last, frame.keys):
+            return self._break("wants that are not sorted")
         current.asked += frame.keys
-        if len(current.asked) > current.listed_by_us:
-            return self._break("more is wanted than was listed")
+        if len(current.asked) > min(current.listed_by_us, MOST_WANTED):
+            return self._break("more is wanted than may be")
         if len(frame.keys) < MOST_RECORDS:
             if current.asked:
                 self._frames.append(self._pages(current.asked))
@@ -320,15 +275,22 @@ class Session:
         return []
 
     def take_page(self, frame: Page) -> list[Effect]:
-        current = self._round
-        current.taken += len(frame.envelopes)
-        if current.taken > MOST_PER_KEY * len(current.wanted) + MOST_BESIDES:
-            return self._break("more is paged than was wanted")
-        if not (frame.envelopes or frame.is_last):
-            return self._break("an empty page")
+        self._round.taken += len(frame.envelopes)
+        if (fault := self._fault_in_page(frame)) is not None:
+            return self._break(fault)
         if frame.is_last:
             self.state = State.WRITING
         return [Take(frame.envelopes)] if frame.envelopes else []
+
+    def _fault_in_page(self, frame: Page) -> str | None:
+        current = self._round
+        if current.taken > MOST_PER_KEY * len(current.wanted) + MOST_BESIDES:
+            return "more is paged than was wanted"
+        if not (frame.envelopes or frame.is_last):
+            return "an empty page"
+        if len(frame.envelopes) > 1 and sum(map(len, frame.envelopes)) > MOST_PAGE_BYTES:
+            return f"a page of more than {MOST_PAGE_BYTES} bytes"
+        return None
 
     # -- frames, made as they can be written --
     def _queue(self, frame: Frame) -> None:
@@ -336,7 +298,8 @@ class Session:
 
     def _listings(self, buckets: Iterable[int]) -> Iterator[Frame]:
         for bucket in buckets:
-            listing = self._shelf.listing(bucket)
+            # one that grows while it is listed must not become longer than a peer reads
+            listing = self._shelf.listing(bucket)[: MOST_LISTED - self._round.listed_by_us]
             self._round.listed_by_us += len(listing)
             for start in range(0, len(listing) or 1, LISTING_ENTRIES):
                 part = listing[start : start + LISTING_ENTRIES]
@@ -360,29 +323,38 @@ class Session:
         """Return as many frames as may be written now, and whether that ends the round."""
         effects: list[Effect] = []
         room = 0 if self._is_writing else WRITE_BYTES
-        while self._frames and room > 0:
-            if (frame := next(self._frames[0], None)) is None:
-                del self._frames[0]
-                continue
+        while (frame := self._next_frame()) is not None and room > 0:
             effects.append(Send(frame))
-            room -= _size_of(frame)
-            self._is_writing = True
-        if self.state is State.WRITING and not self._frames:
-            self.state = State.IDLE
-            over = self._round
-            effects.append(Done(over.ours, over.theirs, tuple(over.wanted), len(over.asked)))
-            self._round = _Round()
+            room -= size_of(frame)
+            self._made, self._is_writing = None, True
+        if self.state is State.WRITING and self._made is None:
+            effects.append(self._end())
         return effects
+
+    def _next_frame(self) -> Frame | None:
+        """Return the frame to be written next. None: the last one was given away."""
+        while self._made is None and self._frames:
+            self._made = next(self._frames[0], None)
+            if self._made is None:
+                del self._frames[0]
+        return self._made
+
+    def _end(self) -> Done:
+        over, self._round = self._round, _Round()
+        self._wants_after = over.wanted[-1][0] if len(over.wanted) == MOST_WANTED else b""
+        self.state = State.IDLE
+        return Done(over.ours, over.theirs, tuple(over.wanted))
 
     # -- faults --
     def _watch(self, now: float) -> list[Effect]:
         if self.state is State.IDLE or now - self._heard_at < PATIENCE:
             return []
-        return self._break(f"nothing for {PATIENCE:.0f} s while {self.state}", Code.DEADLINE)
+        return self._break(f"nothing for {PATIENCE:.0f} s while {self.state}", Code.SYNC_STALLED)
 
     def _break(self, detail: str, code: Code = Code.UNEXPECTED_FRAME) -> list[Effect]:
         self.state = State.BROKEN
         self._frames.clear()
+        self._made = None
         self._round = _Round()
         return [Broken(code, detail)]
 
@@ -397,6 +369,7 @@ STEPS: Final[Mapping[tuple[State, type], Callable[..., list[Effect]]]] = Mapping
         (State.TAKING, Page): Session.take_page,
     }
 )
+"""What is not here breaks the round. The next frame of a round is the only one that may come."""
 
 
 def _entries(listed: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -405,18 +378,11 @@ def _entries(listed: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield listed[start:middle], listed[middle : start + ENTRY_BYTES]
 
 
+def _ascend(last: bytes, keys: Sequence[bytes]) -> bool:
+    """Return whether *keys* are sorted, none twice, and all behind *last*."""
+    return all(one < other for one, other in itertools.pairwise((last, *keys)))
+
+
 def _wants(wanted: tuple[bytes, ...]) -> Iterator[Frame]:
     for start in range(0, len(wanted) + 1, MOST_RECORDS):
         yield Want(keys=wanted[start : start + MOST_RECORDS])
-
-
-def _size_of(frame: Frame) -> int:
-    """Return about how many bytes *frame* takes."""
-    match frame:
-        case Page():
-            return 64 + sum(map(len, frame.envelopes))
-        case Listing():
-            return 64 + len(frame.entries)
-        case Want():
-            return 64 + KEY_DIGEST_BYTES * len(frame.keys)
-    return 2048
