@@ -91,6 +91,8 @@ class Seat:
     did: list = field(init=False, factory=list)
     answering: set = field(init=False, factory=set)
     """Neighbours that answer each probe, and send the probes that are theirs to send."""
+    checked: list = field(init=False, factory=list)
+    """Whose signatures were checked."""
     _wake_at: float = field(init=False, default=float("inf"))
     _seqs: itertools.count = field(init=False, factory=itertools.count)
 
@@ -102,11 +104,15 @@ class Seat:
             fabric_id=FABRIC,
             rng=random.Random(1),
             sign=lambda message: signs(ME, message),
-            verify=lambda by, message, signature: signs(by, message) == signature,
+            verify=self._check,
             root=lambda: ROOT,
         )
         for node, area in self.areas.items():
             self.give(Joined(NodeId(node), area))
+
+    def _check(self, by: NodeId, message: bytes, signature: bytes) -> bool:
+        self.checked.append(by)
+        return signs(by, message) == signature
 
     def give(self, event) -> list:
         effects = self.core.receive(event, self.now)

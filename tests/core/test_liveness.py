@@ -189,14 +189,69 @@ def test_no_favour_is_done_for_others(target: str) -> None:
 
 
 # -- how far it trusts its ears --
-def test_a_node_that_hears_nobody_doubts_itself_and_has_more_patience() -> None:
+@pytest.mark.parametrize("breaks", [False, True], ids=["silent", "broken"])
+def test_a_node_that_hears_nobody_doubts_itself_and_accuses_nobody(*, breaks: bool) -> None:
     seat = Seat()
     seat.meet("a", "b", "x", "y")
     seat.hush("a", "b", "x", "y")
-    seat.run(6.0)
+    seat.run(4.0)
+    if breaks:
+        for peer in (A, B, X, Y):
+            seat.give(Disconnected(peer, clean=False))
+    seat.run(56.0)
 
     assert seat.core.is_slow
-    assert not [each for each in seat.did if isinstance(each, Turned) and each.state != "alive"]
+    assert {seat.core.state_of(each) for each in (A, B, X, Y)} == {State.ALIVE}
+    assert not seat.told(Suspect)
+
+
+def test_the_first_that_is_heard_again_is_asked_about_the_others() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "x", "y")
+    seat.hush("a", "b", "x", "y")
+    seat.run(10.0)
+    effects = seat.hear("a", Probe(seq=1, root=ROOT))
+    seat.answering.add("a")
+
+    questions = {frame.target: frame.seq for peer, frame in seat.told(IndirectProbe, effects)}
+    assert questions.keys() == {"b", "x", "y"}
+    for target in "bx":
+        seat.hear("a", IndirectAck(seq=questions[target], target=target, reached=True))
+        seat.answering.add(target)
+    seat.run(30.0)
+    assert {seat.core.state_of(each) for each in (A, B, X)} == {State.ALIVE}
+    assert State.SUSPECT in seat.turned("y"), "whom nobody reaches is accused in the end"
+
+
+def test_a_node_that_hears_nobody_takes_nobody_for_dead_on_what_was_said_before() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "y")
+    for accuser in ("a", "b", "c"):
+        seat.hear("a", suspect("x", accuser))
+    seat.hush("a", "b", "y")
+    seat.run(40.0)
+    assert seat.core.state_of(X) is State.SUSPECT
+
+    seat.hear("a", alive("x", 6))
+    assert seat.turned("x")[-1] is State.ALIVE
+
+
+def test_the_silence_of_most_makes_it_wait_longer_before_it_accuses_one() -> None:
+    def waited(silent: str) -> float:
+        seat = Seat()
+        seat.meet("a", "b", "c", "x", "y")
+        seat.hush(*silent)
+        began = seat.now
+        seat.run(20.0)
+        assert State.SUSPECT in seat.turned("x")
+        return next(each.at for each in seat.did if _is_suspicion(each, "x")) - began
+
+    assert waited("x") < 3.2
+    assert waited("bcxy") > 4.0
+
+
+def _is_suspicion(effect, node: str) -> bool:
+    return isinstance(effect, Turned) and (effect.node, effect.state) == (node, State.SUSPECT)
 
 
 def test_time_in_which_it_did_not_run_is_nobodys_silence() -> None:

@@ -1,23 +1,32 @@
 """One node's liveness: whose word it believes of whom, and what it passes on."""
 
+from typing import get_args
+
 import pytest
 from attrs import evolve
 
 from fabric.core.frames import (
     Alive,
     Dead,
+    IndirectAck,
+    IndirectProbe,
+    Probe,
+    ProbeAck,
     Suspect,
 )
-from fabric.core.identity import NodeId
+from fabric.core.identity import FabricId, NodeId
 from fabric.core.liveness_events import (
     Connected,
     Disconnected,
+    Effect,
     Forged,
     State,
     Wake,
 )
+from fabric.core.own_life import first_incarnation
 from fabric.core.suspicion import least_silence
-from tests.core.a_seat import AREAS, A, Seat, X, alive, dead, left, suspect
+from fabric.core.testimony import Context, statement
+from tests.core.a_seat import AREAS, ME, ROOT, A, B, Seat, X, alive, dead, left, signs, suspect
 
 
 # -- whom it believes --
@@ -207,13 +216,11 @@ def test_what_a_stranger_sends_changes_nothing() -> None:
 def test_signatures_are_checked_no_faster_than_the_budget() -> None:
     seat = Seat()
     seat.meet("a", "b")
-    checked = []
-    notary = evolve(seat.core.own.notary, verify=lambda *what: checked.append(what) is None)
-    seat.core._rumours.notary = notary
+    seat.checked.clear()
     for incarnation in range(10, 3010):
         seat.hear("a", alive("x", incarnation))
 
-    assert 900 < len(checked) < 1_100
+    assert 900 < len(seat.checked) < 1_100
 
 
 def test_a_rumour_goes_to_five_neighbours_once_and_one_that_ends_a_doubt_to_all() -> None:
@@ -257,3 +264,81 @@ def test_who_is_behind_is_told() -> None:
 
     assert seat.told(Alive, seat.hear("b", suspect("x", "b", 5))) == [("b", alive("x", 6))]
     assert seat.core.state_of(X) is State.ALIVE
+
+
+# -- what a death does --
+def test_nothing_that_is_said_opens_or_closes_a_connection() -> None:
+    assert {each.__name__ for each in get_args(Effect)} == {
+        "Tell",
+        "Turned",
+        "RootHeard",
+        "Forged",
+        "Wake",
+    }
+
+
+def test_the_dead_that_is_connected_stays_a_neighbour_and_is_alive_by_its_next_word() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "x")
+    seat.hush("x")
+    seat.run(2.6)
+    seat.hear("a", dead("x", "a", "b"))
+    assert seat.core.state_of(X) is State.DEAD
+
+    seat.hear("b", IndirectProbe(seq=9, target="x"))
+    effects = seat.hear("x", ProbeAck(seq=1, root=ROOT))
+    assert seat.told(IndirectAck, effects) == [("b", IndirectAck(seq=9, target="x", reached=True))]
+    assert seat.told(Dead, effects) == [("x", dead("x", "a", "b"))]
+    seat.answering.add("x")
+    assert "x" in [peer for peer, _ in seat.told(Probe, seat.run(1.5))]
+    seat.hear("x", alive("x", 6))
+    assert seat.core.state_of(X) is State.ALIVE
+
+
+# -- floods --
+def test_accusations_of_unknown_nodes_cost_neither_memory_nor_a_check_nor_a_frame() -> None:
+    seat = Seat()
+    seat.meet("a", "b")
+    seat.checked.clear()
+    for number in range(2_000):
+        stranger = f"stranger{number}"
+        for frame in (
+            suspect(stranger, "a"),
+            suspect("x", stranger),
+            dead(stranger, "a", "b"),
+            suspect(ME, stranger, first_incarnation(1)),
+        ):
+            assert not seat.hear("a", frame)
+
+    assert not seat.checked
+    assert {life.node for life in seat.core._lives} == {ME, A, B}
+
+
+def test_what_strangers_say_of_a_member_in_its_death_notice_is_left_out() -> None:
+    seat = Seat()
+    seat.meet("a", "b")
+    seat.hear("a", dead("x", "a", "q", "r"))
+
+    assert seat.core.state_of(X) is State.SUSPECT
+    assert seat.core.view_of(X).accusers == ("a",)
+
+
+def test_an_accusation_that_is_repeated_is_checked_and_passed_on_once() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "c")
+    seat.hear("a", suspect("x", "a"))
+    seat.checked.clear()
+    for _ in range(1_000):
+        assert not seat.hear("a", suspect("x", "a"))
+
+    assert not seat.checked
+
+
+def test_words_signed_for_another_fabric_are_forged() -> None:
+    seat = Seat()
+    seat.meet("a")
+    elsewhere = statement(Context.ALIVE, FabricId(b"o" * 16), X, 5)
+    word = evolve(alive("x"), signature=signs("x", elsewhere))
+
+    assert Forged(A, X) in seat.hear("a", word)
+    assert seat.core.state_of(X) is None
