@@ -10,6 +10,7 @@ import hashlib
 import heapq
 import itertools
 import random
+from collections import Counter
 
 from attrs import define, field
 
@@ -79,11 +80,15 @@ class Sim:
     asleep_until: dict[NodeId, float] = field(init=False, factory=dict)
     stopped: set[NodeId] = field(init=False, factory=set)
     cut: set[frozenset] = field(init=False, factory=set)
+    muted: set[tuple[NodeId, NodeId]] = field(init=False, factory=set)
+    """Ways, from sender to receiver, on which nothing passes any more."""
     turned: list[tuple[NodeId, Turned]] = field(init=False, factory=list)
     sent: dict[NodeId, list[int]] = field(init=False, factory=dict)
     """Frames and bytes, both ways, by node."""
     said: dict[NodeId, int] = field(init=False, factory=dict)
     """Frames, by sender."""
+    kinds: Counter = field(init=False, factory=Counter)
+    """Frames, by sender, receiver and type."""
     counts_bytes: bool = False
     _heap: list = field(init=False, factory=list)
     _order: itertools.count = field(init=False, factory=itertools.count)
@@ -165,6 +170,7 @@ class Sim:
             return
         if self.counts_bytes:
             self.said[sender] += 1
+            self.kinds[sender, receiver, type(frame)] += 1
             size = len(encode(frame)) + DATAGRAM
             for node in pair:
                 self.sent[node][0] += 1
@@ -172,7 +178,7 @@ class Sim:
         leaves, again = self.now, RETRANSMISSION
         while self.rng.random() < self.loss:
             leaves, again = leaves + again, 2 * again
-        if leaves - self.now > SILENT or frozenset(pair) in self.cut:
+        if leaves - self.now > SILENT or self.is_cut(sender, receiver):
             return self.at(self.now + SILENT, self.silence, pair, link.generation)
         self.at(leaves, self.leave, pair, link.generation, sender, receiver, frame)
 
@@ -195,12 +201,16 @@ class Sim:
         if link.is_up and link.generation == generation:
             self.give(receiver, Heard(sender, frame))
 
+    def is_cut(self, sender: NodeId, receiver: NodeId) -> bool:
+        return frozenset((sender, receiver)) in self.cut or (sender, receiver) in self.muted
+
     # -- connections --
     def connect(self, pair) -> None:
         link = self.links[pair]
         if link.is_up or self.stopped & set(pair):
             return
-        if frozenset(pair) in self.cut or self.asleep.keys() & set(pair):
+        is_cut = self.is_cut(*pair) or self.is_cut(*pair[::-1])  # a handshake needs both ways
+        if is_cut or self.asleep.keys() & set(pair):
             return self.at(self.now + self.rng.uniform(*BACK), self.connect, pair)
         link.generation += 1
         link.is_up = True
