@@ -166,8 +166,8 @@ class Code(enum.IntEnum):
     )
     NO_INSTANCE = (
         41,
-        "No connected node offers this service now.",
-        "See `fabric-inspect` on this node: a peer that offers it must be connected.",
+        "No node that could be reached offers this service now.",
+        "See `fabricctl services`: what offers are known, and why none can be used.",
     )
     NOT_PERMITTED = (
         42,
@@ -452,7 +452,7 @@ class Code(enum.IntEnum):
     NO_OWN_RECORD = (
         130,
         "No signed record of this node is known, so no peer will admit it.",
-        "`fabricctl node add NAME --key KEY`, and publish it, or name the file in [node] record.",
+        "`fabricctl node add NAME --key KEY`, and name the file in [node] records.",
     )
     SURVIVAL_GRACE = (
         131,
@@ -484,5 +484,10 @@ class Code(enum.IntEnum):
         137,
         "The record would be valid for longer than its kind may be.",
         "Sign it again with fabricctl: twice the usual life of its kind is the most.",
+    )
+    SYNC_STALLED = (
+        138,
+        "The peer fell silent while the two nodes compared what they hold.",
+        "Nothing: they compare again. If it is always the same peer, read its log.",
     )
     ITSELF = (139, "The address leads back to this very node.", "Nothing to do.")

@@ -13,6 +13,7 @@ from fabric.core.fleet import Fleet
 from fabric.core.frames import Frame, IndirectAck, IndirectProbe, Probe, ProbeAck
 from fabric.core.identity import NodeId
 from fabric.core.liveness_events import Effect, RootHeard, Tell
+from fabric.core.lives import Lives
 from fabric.core.local_health import LocalHealth
 from fabric.core.watch import FAVOUR_TIMEOUT, PROBE_INTERVAL, Phase, Sign, Watch
 
@@ -22,9 +23,9 @@ HOLDERS: Final = 3
 MOST_ASKED: Final = 8
 """Neighbours asked at once: all that a bounded degree has."""
 
-FANOUT: Final = 5
-"""Neighbours that a rumour is passed on to. Of eight, each member is then left out by all of its
-neighbours once in 10,000 times; each more costs a seventh of a rumour's bytes."""
+_COMPANY: Final = 3
+"""Living members from which silence all around is this node's own: itself, and two more. Of one
+other alone nobody can say whose silence it is."""
 
 _SEQS: Final = 2**32
 
@@ -37,9 +38,10 @@ class Ears:
     fleet: Fleet
     rng: random.Random
     root: Callable[[], bytes]
+    lives: Lives
     health: LocalHealth = field(init=False, factory=LocalHealth)
     next_round: float = field(init=False, default=math.inf)
-    """When those are probed whom it is for this end to probe."""
+    """When local health is judged next."""
     _watches: dict[NodeId, Watch] = field(init=False, factory=dict)
     _seq: int = field(init=False, default=0)
 
@@ -58,9 +60,20 @@ class Ears:
         watch = self._watches.get(peer)
         return watch is not None and watch.is_fresh(now)
 
+    def is_deaf(self, now: float) -> bool:
+        """Return whether nobody at all is heard, though there are several to hear.
+
+        Then it is likelier that this node is cut off than that all the others are gone.
+        """
+        return not any(each.is_fresh(now) for each in self) and self.lives.has_living(_COMPANY)
+
     # -- connections --
     def connect(self, peer: NodeId, now: float) -> list[Effect]:
-        """Begin to listen to *peer*: probe it at once, for its root."""
+        """Begin to listen to *peer*: probe it at once, for its root.
+
+        The next probe is after a random part of the interval: probed all at the same moment,
+        the neighbours would all have heard this node last at the same moment, a second ago.
+        """
         before = self._watches.get(peer)
         watch = self._watches[peer] = Watch(
             peer, is_prober=self.me < peer, heard_at=now, quiet_since=now
@@ -68,7 +81,11 @@ class Ears:
         watch.rtt = before.rtt if before else None
         if self.next_round == math.inf:
             self.next_round = now + self.rng.uniform(0, PROBE_INTERVAL)
-        return [self._probe(watch, now)] if watch.is_prober else []
+        if not watch.is_prober:
+            return []
+        first = self._probe(watch, now)
+        watch.probe_due = now + self.rng.uniform(0, PROBE_INTERVAL)
+        return [first]
 
     def disconnect(self, peer: NodeId, now: float, *, clean: bool) -> list[Effect]:
         """Note that the connection is gone. Unless that was meant, others are asked about it."""
@@ -159,6 +176,12 @@ class Ears:
         for watch in self:
             watch.start_over(now)
 
+    def hear_again(self, now: float) -> list[Effect]:
+        """Begin anew after deafness, and ask about the silent by the help of who is heard."""
+        self.wake(now)
+        asking = [each for each in self if each.phase is Phase.ASKING]
+        return [effect for watch in asking for effect in self._ask(watch, now)]
+
     def due(self) -> float:
         """Return when :meth:`tick` has something to do."""
         stretch = self.health.stretch
@@ -168,7 +191,7 @@ class Ears:
         """Do what is due. Returns also whom this node has to accuse now."""
         effects: list[Effect] = []
         if self.next_round <= now:
-            effects += self._round(now)
+            self._judge_health(now)
         accused = []
         for watch in list(self):
             effects += self._give_up_favours(watch, now)
@@ -179,25 +202,20 @@ class Ears:
                 accused.append(watch)
         return effects, accused
 
-    def _round(self, now: float) -> list[Effect]:
+    def _judge_health(self, now: float) -> None:
         self.next_round = now + PROBE_INTERVAL
         # An accused one that is lost says nothing about these ears any more.
         peers = [each for each in self if each.is_connected or each.phase is Phase.ASKING]
-        silent = sum(each.is_silent(now) for each in peers)
+        silent = sum(not each.is_fresh(now) for each in peers)
         self.health.count(silent=silent, peers=len(peers))
-        return [
-            self._probe(watch, now)
-            for watch in self
-            if watch.is_prober
-            and watch.is_connected
-            and watch.phase is Phase.HEARING
-            and watch.probe is None
-        ]
 
     def _step(self, watch: Watch, now: float) -> list[Effect]:
         """Do the one thing that :meth:`Watch.due` was about."""
         if watch.phase is Phase.ASKING:
-            watch.take(Sign.UNVOUCHED)
+            if self.is_deaf(now):
+                watch.start_over(now)
+            else:
+                watch.take(Sign.UNVOUCHED)
             return []
         if watch.probe is None:
             return [self._probe(watch, now)]
@@ -215,6 +233,7 @@ class Ears:
 
     def _probe(self, watch: Watch, now: float) -> Tell:
         watch.probe = (self._next_seq(), now)
+        watch.probe_due = max(watch.probe_due, now - PROBE_INTERVAL) + PROBE_INTERVAL
         return Tell(watch.peer, Probe(seq=watch.probe[0], root=self.root()))
 
     def _ask(self, watch: Watch, now: float) -> list[Effect]:
@@ -246,6 +265,8 @@ class Ears:
             seen.add(area)
         return (first + rest)[:most]
 
-    def spread(self, frame: Frame, *, excluding: Collection[NodeId] = ()) -> list[Effect]:
-        """Pass *frame* on to :data:`FANOUT` neighbours."""
-        return [Tell(peer, frame) for peer in self.pick(FANOUT, excluding=excluding)]
+    def spread(
+        self, frame: Frame, most: int, *, excluding: Collection[NodeId] = ()
+    ) -> list[Effect]:
+        """Pass *frame* on to at most *most* neighbours."""
+        return [Tell(peer, frame) for peer in self.pick(most, excluding=excluding)]

@@ -72,12 +72,12 @@ from fabric.core.lives import Lives
 from fabric.core.local_health import LATE
 from fabric.core.own_life import OwnLife, first_incarnation
 from fabric.core.roll_call import RollCalls
-from fabric.core.rumours import GONE, Rumours
+from fabric.core.rumours import GONE, Rumour, Rumours
 from fabric.core.testimony import Context, Notary, Verify
 
 AWAKE: Final = 3.0
-"""Seconds after an oversleep in which nobody is taken for dead: what has been said meanwhile
-comes first, over connections that may have to be made anew."""
+"""Seconds after an oversleep, or after deafness, in which nobody is taken for dead: what has been
+said meanwhile comes first, over connections that may have to be made anew."""
 
 
 @define
@@ -107,7 +107,7 @@ class Liveness:
         notary = Notary(me=self.me, fabric_id=self.fabric_id, sign=self.sign, verify=self.verify)
         self.fleet.admit(self.me, self.area)
         self.own = OwnLife(notary, first_incarnation(self.boot_seq))
-        self._ears = Ears(self.me, self.fleet, self.rng, self.root)
+        self._ears = Ears(self.me, self.fleet, self.rng, self.root, self._lives)
         self._rolls = RollCalls(self._lives, self.rng)
         self._rumours = Rumours(self.fleet, notary, self._ears, self._lives)
         self._keep_own(-math.inf)
@@ -148,7 +148,11 @@ class Liveness:
     def receive(self, event: Event, now: float) -> list[Effect]:
         """Apply *event* and return what the shell must now do, in order."""
         self._notice_oversleep(now)
+        was_deaf = self._ears.is_deaf(now)
         effects = self._apply(event, now)
+        if was_deaf and not self._ears.is_deaf(now):
+            self._rumours.postpone(now + AWAKE)
+            effects += self._ears.hear_again(now)
         due = min(self._ears.due(), self._rumours.due(), self.own.refute_at, self._rolls.due)
         wake_at = max(now, due)  # what is overdue counts as late from now on, not twice
         if wake_at != self._wake_at:
@@ -239,9 +243,7 @@ class Liveness:
                     return self._hear_of_other(peer, frame, now)
         return []
 
-    def _hear_of_other(
-        self, peer: NodeId, frame: Alive | Suspect | Dead | Left, now: float
-    ) -> list[Effect]:
+    def _hear_of_other(self, peer: NodeId, frame: Rumour, now: float) -> list[Effect]:
         match frame:
             case Alive():
                 return self._rumours.hear_alive(peer, frame, now)
@@ -253,9 +255,7 @@ class Liveness:
                 return self._rumours.hear_dead(peer, frame, now)
 
     # -- this node --
-    def _hear_of_me(
-        self, peer: NodeId, frame: Alive | Suspect | Dead | Left, now: float
-    ) -> list[Effect]:
+    def _hear_of_me(self, peer: NodeId, frame: Rumour, now: float) -> list[Effect]:
         mine = self.own.word()
         if frame == mine or self.own.has_left:
             return []
@@ -270,9 +270,7 @@ class Liveness:
         self.own.contradict(frame.incarnation, accusers, now)
         return self._refute(now) if self.own.refute_at <= now else []
 
-    def _signed_of_me(
-        self, frame: Alive | Suspect | Dead | Left
-    ) -> Iterator[tuple[Context, NodeId, bytes]]:
+    def _signed_of_me(self, frame: Rumour) -> Iterator[tuple[Context, NodeId, bytes]]:
         """Yield what must hold of *frame*: first of all that this node's key began it."""
         match frame:
             case Alive(signature=signature):

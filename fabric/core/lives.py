@@ -20,6 +20,7 @@ first compare one digest over all of it. A suspicion is no difference: it ends b
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import struct
 from collections.abc import Iterator
@@ -154,6 +155,11 @@ class Lives:
             life = self._lives[node] = Life(node, now)
             self._by_digest[_digest(node.encode())] = node
         return life
+
+    def has_living(self, least: int) -> bool:
+        """Return whether at least so many are held that are neither dead nor gone."""
+        living = (life for life in self if _RANK[life.state] == 0)
+        return sum(1 for _ in itertools.islice(living, least)) == least
 
     def drop(self, node: NodeId) -> None:
         if self._lives.pop(node, None) is not None:

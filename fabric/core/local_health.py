@@ -4,7 +4,8 @@ A node that is slow, starved or cut off sees everybody else as silent. It can te
 peer is silent alone, while a deaf node hears *nobody*; and a timer that rings late says that this
 process was not running. Each such sign raises a score, each second without one lowers it, and
 all of this node's own patience is multiplied by one more than the score. The score decides
-nothing about others, and others never hear of it.
+nothing about others, and others never hear of it. While it hears nobody at all, it waits for its
+own score and not for theirs: a deaf node accuses nobody (:meth:`.Ears.is_deaf`).
 
 =============================================  ==========
 in one second                                  score

@@ -14,9 +14,10 @@ any          of a lower incarnation than is held     the sender is told what is 
 ``Dead``     they do not suffice here                each accusation counts as one
 ===========  ======================================  ==============================================
 
-*Passed on* is once, to :data:`~fabric.core.ears.FANOUT` neighbours; what reached somebody not at
-all is found by the roll call. A suspect's time is up for everybody at about the same moment; the
-accusers say ``Dead``, for those who missed an accusation.
+*Passed on* is once, to :data:`FANOUT` neighbours; what reached somebody not at all is found by the
+roll call. Only a word that ends a doubt goes to all neighbours: whoever misses it may take a
+living node for dead before the next call. A suspect's time is up for everybody at about the same
+moment; the accusers say ``Dead``, for those who missed an accusation.
 
 Everything is bounded by the directory: one life for each member, eight accusations for each life,
 and new signatures from one neighbour are checked no faster than :data:`CHECKS_PER_SECOND`.
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import define, field
 
@@ -42,10 +43,21 @@ from fabric.core.watch import Watch
 
 GONE: Final = frozenset({State.DEAD, State.LEFT})
 
+FANOUT: Final = 5
+"""Neighbours that a rumour is passed on to. Of eight, each member is then left out by all of its
+neighbours once in 10,000 times; each more costs a seventh of a rumour's bytes."""
+
+EVERYBODY: Final = 1_000
+"""More neighbours than any node has."""
+
 CHECKS_PER_SECOND: Final = 200.0
 MOST_CHECKS: Final = 1000.0
 """Signatures from one neighbour: 200 a second are 1 % of a core; the burst is for a fleet
 that starts."""
+
+
+Rumour: TypeAlias = Alive | Left | Suspect | Dead
+"""What is said of a member."""
 
 
 @define
@@ -91,10 +103,10 @@ class Rumours:
     def heard_itself(self, watch: Watch, now: float) -> list[Effect]:
         """Tell the peer, once, what is said against it: this node has just heard it."""
         life = self.lives.get(watch.peer)
-        if life is None or life.state not in {State.SUSPECT, State.DEAD}:
+        if life is None or not self.is_doubted(watch.peer):
             return []
         if life.suspicion is not None:
-            life.suspicion.postpone(now)
+            life.suspicion.heard(now)
         if watch.doubts_told == life.incarnation or not life.word:
             return []
         watch.doubts_told = life.incarnation
@@ -131,7 +143,13 @@ class Rumours:
             no := self.objection(peer, [(context, subject, frame.signature)], frame, now)
         ) is not None:
             return no
-        return [*self._take_word(frame, now), *self._pass_on(frame, peer)]
+        most = EVERYBODY if self.is_doubted(subject) else FANOUT
+        return [*self._take_word(frame, now), *self._pass_on(frame, peer, most)]
+
+    def is_doubted(self, node: NodeId) -> bool:
+        """Return whether *node* is suspect or dead here."""
+        life = self.lives.get(node)
+        return life is not None and life.state in {State.SUSPECT, State.DEAD}
 
     def _take_word(self, frame: Alive | Left, now: float) -> list[Effect]:
         subject = NodeId(frame.subject)
@@ -148,10 +166,10 @@ class Rumours:
         life, me = self.lives.get(watch.peer), self.notary.me
         if life is None or not life.word or life.state not in {State.ALIVE, State.SUSPECT}:
             return []
-        if life.suspicion is not None and not life.suspicion.takes(me, self.fleet):
+        silent = now - watch.quiet_since
+        if not self._takes(life, me, silent, now):
             return []
         signature = self.notary.attest(Context.SUSPECT, life.node, life.incarnation)
-        silent = now - watch.quiet_since
         return self._count(life, me, signature, silent, now)
 
     def hear_suspect(self, peer: NodeId, frame: Suspect, now: float) -> list[Effect]:
@@ -164,7 +182,7 @@ class Rumours:
         if (
             life is not None
             and life.incarnation == frame.incarnation
-            and not _takes(life, accuser, self.fleet)
+            and not self._takes(life, accuser, frame.silent / 1000, now)
         ):
             return []
         words = [*self._news(life, frame), (Context.SUSPECT, accuser, frame.signature)]
@@ -202,6 +220,9 @@ class Rumours:
         )
         life.die(verdict, now)
         return [*learnt, *self._turned(life, Reason.TOLD, now), *self._pass_on(frame, peer)]
+
+    def _takes(self, life: Life, accuser: NodeId, silent: float, now: float) -> bool:
+        return life.suspicion is None or life.suspicion.takes(accuser, silent, now, self.fleet)
 
     def _is_settled(self, life: Life, incarnation: int) -> bool:
         """Whether an accusation in *incarnation* says nothing that could count any more."""
@@ -246,6 +267,8 @@ class Rumours:
         self._suspected[life.node] = life
         frame = _charge(life, suspicion.accusations[accuser], now)
         watch = self.ears.watch_of(life.node)
+        if watch is not None:
+            suspicion.heard(watch.quiet_since)
         told = self._take_to(life.node, frame) if watch and watch.is_connected else []
         turned = self._turned(life, Reason.ACCUSED, now, turned=was is not life.state)
         return [*turned, *told, *self._pass_on(frame, peer)]
@@ -255,7 +278,7 @@ class Rumours:
     ) -> list[Effect]:
         effects: list[Effect] = []
         for accuser, signature in sorted(signed.items()):
-            if _takes(life, accuser, self.fleet):
+            if self._takes(life, accuser, 0.0, now):
                 effects += self._count(life, accuser, signature, 0.0, now, peer)
         return effects
 
@@ -270,14 +293,15 @@ class Rumours:
         for life in [each for each in self._suspected.values() if self._expires(each) <= now]:
             suspicion = life.suspicion
             assert suspicion is not None  # as long as it is in the table
-            if not (self.ears.connected() or suspicion.is_corroborated(self.fleet)):
-                suspicion.postpone(now)  # nobody is there who could contradict
+            alone = not (self.ears.connected() or suspicion.is_corroborated(self.fleet))
+            if alone or self.ears.is_deaf(now):
+                suspicion.heard(now)  # nobody could be heard to contradict
                 continue
             was_mine = self.notary.me in suspicion.accusations
             life.die(tuple(each for _, each in sorted(suspicion.accusations.items())), now)
             effects += self._turned(life, Reason.SILENT, now)
             if was_mine and (rumour := life.rumour()) is not None:
-                effects += self.ears.spread(rumour)
+                effects += self.ears.spread(rumour, FANOUT)
         return effects
 
     def postpone(self, until: float) -> None:
@@ -294,7 +318,7 @@ class Rumours:
         self,
         peer: NodeId,
         words: Iterable[tuple[Context, NodeId, bytes]],
-        frame: Alive | Left | Suspect | Dead,
+        frame: Rumour,
         now: float,
     ) -> list[Effect] | None:
         """Return what follows if *words* cannot be believed; ``None``: they hold."""
@@ -317,9 +341,10 @@ class Rumours:
             return []
         return [Tell(peer, each) for each in _charges(life) or _known(life)]
 
-    def _pass_on(self, frame: Frame, peer: NodeId | None) -> list[Effect]:
-        told = {getattr(frame, "subject", None), peer}
-        return self.ears.spread(frame, excluding={each for each in told if each is not None})
+    def _pass_on(self, frame: Rumour, peer: NodeId | None, most: int = FANOUT) -> list[Effect]:
+        """Tell at most *most* neighbours, but not its subject nor *peer*, who told it."""
+        told = {NodeId(frame.subject)} | ({peer} if peer else set())
+        return self.ears.spread(frame, most, excluding=told)
 
     def _turned(
         self, life: Life, reason: Reason, now: float, *, turned: bool = True
@@ -331,10 +356,6 @@ class Rumours:
             self.ears.give_up(life.node)
         self.lives.note(life)
         return [Turned(life.node, life.state, reason, now)] if turned else []
-
-
-def _takes(life: Life, accuser: NodeId, fleet: Fleet) -> bool:
-    return life.suspicion is None or life.suspicion.takes(accuser, fleet)
 
 
 def _is_held(life: Life | None, incarnation: int, word: tuple[Context, NodeId, bytes]) -> bool:

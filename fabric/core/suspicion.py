@@ -7,8 +7,8 @@ Whoever gets no answer from a neighbour, directly or through others, signs an ac
 node collects the accusations of one subject in one incarnation and decides by itself, alike:
 
 - *Silence* is counted from the moment at which the subject was last heard by any of its
-  accusers: each says for how long it had heard nothing. (A liar gains little: of what it claims
-  at most :data:`MOST_CREDIT` is counted, and the shortest silence among the accusers is.)
+  accusers, or by this node: each says for how long it had heard nothing. (A liar gains little:
+  of what it claims at most :data:`MOST_CREDIT` is counted, and the shortest silence is.)
 - The silence that it takes shrinks with the number of independent accusers, as in Lifeguard::
 
       most - (most - least) * log(accusers) / log(ENOUGH)
@@ -23,17 +23,19 @@ node collects the accusations of one subject in one incarnation and decides by i
   comes back within a second or, on the word of one accuser alone, ten. If none has come until
   then, all of its neighbours are silent or agree. A single liar gets nowhere.
 
-=======  ===================================  ======
-fleet    least, with three accusers, seconds  most
-=======  ===================================  ======
-up to 8  6.2                                  18.6
-20       6.7                                  20.2
-100      7.5                                  22.6
-1,000    8.7                                  26.2
-=======  ===================================  ======
+=====  ===================================  ======
+fleet  least, with three accusers, seconds  most
+=====  ===================================  ======
+3      7.0                                  21.0
+8      6.6                                  19.9
+20     6.1                                  18.4
+100    7.0                                  21.0
+1,000  8.2                                  24.7
+=====  ===================================  ======
 
-``least`` begins above six seconds so that a process which stops for five (a migration, a full
-disk, a debugger) and needs another for its connections is not taken for dead.
+A process that stops for five seconds (a migration, a full disk, a debugger) must not be taken for
+dead. To be heard again it needs one connection, and of few the first is back later than of many;
+then its word needs time to reach everybody, in a larger fleet more of it.
 """
 
 from __future__ import annotations
@@ -52,11 +54,12 @@ ENOUGH: Final = 3
 """Accusers that bring the wait down to its least. Memberlist waits for as many; more would make
 a subject of low degree wait for neighbours that it does not have."""
 
-FLOOR: Final = 6.2
-"""Seconds of silence that prove nothing, in any fleet."""
-
 MOST_CREDIT: Final = 3.5
 """Seconds of an accuser's claimed silence that are counted: an honest one claims 2 to 3.5."""
+
+LATER: Final = 0.2
+"""Seconds by which an accuser must have heard the subject later than the rest to be of interest
+for that: the time of a death becomes as exact as that, for two more rumours or so."""
 
 UNOPPOSED: Final = 3.0
 """Times ``least`` until nobody's silence is as good as consent. Above the time in which a subject
@@ -65,7 +68,9 @@ answers to one accuser alone; memberlist has 6, for rumours that are sent unreli
 
 def least_silence(members: int) -> float:
     """Return the seconds that a subject may always be silent in a fleet of so many *members*."""
-    return max(FLOOR, 5.1 + 1.2 * math.log10(max(1, members)))
+    first_back = 7.2 - 0.07 * members  # five, and two for the only connection, if it is one
+    everywhere = 4.5 + 1.25 * math.log10(max(1, members))  # half a second first, then two hops
+    return max(first_back, everywhere)
 
 
 def needed_silence(members: int, accusers: int, *, corroborated: bool) -> float:
@@ -99,6 +104,10 @@ class Accusation:
     """When the accuser, by what it says, last heard the subject, on this node's clock."""
 
 
+def _heard_until(silent: float, now: float) -> float:
+    return now - min(silent, MOST_CREDIT)
+
+
 @define
 class Suspicion:
     """All that is said against one subject in one incarnation."""
@@ -110,18 +119,31 @@ class Suspicion:
     _heard_here: float = field(init=False, default=-math.inf)
     _not_before: float = field(init=False, default=-math.inf)
 
-    def takes(self, accuser: NodeId, fleet: Fleet) -> bool:
-        """Return whether *accuser* adds anything: enough are enough, unless of another area."""
+    def takes(self, accuser: NodeId, silent: float, now: float, fleet: Fleet) -> bool:
+        """Return whether *accuser* adds anything.
+
+        Enough are enough, unless one is of another area or heard the subject later than they.
+        """
         if accuser in self.accusations or len(self.accusations) >= MOST_ACCUSERS:
             return False
         areas = {fleet.area_of(each) for each in self.accusations}
-        return len(self.accusations) <= ENOUGH or fleet.area_of(accuser) not in areas
+        return (
+            len(self.accusations) <= ENOUGH
+            or fleet.area_of(accuser) not in areas
+            or _heard_until(silent, now) > self.heard_until + LATER
+        )
 
     def add(self, accuser: NodeId, signature: bytes, silent: float, now: float) -> None:
         """Count *accuser* in. *silent*: seconds for which it had heard nothing."""
         self.accusations[accuser] = Accusation(
-            accuser=accuser, signature=signature, heard_until=now - min(silent, MOST_CREDIT)
+            accuser=accuser, signature=signature, heard_until=_heard_until(silent, now)
         )
+
+    @property
+    def heard_until(self) -> float:
+        """When the subject was last heard, by any accuser or by this node."""
+        times = (each.heard_until for each in self.accusations.values())
+        return max(self._heard_here, *times)
 
     def is_corroborated(self, fleet: Fleet) -> bool:
         return is_corroborated(self.subject, self.accusations, fleet)
@@ -130,14 +152,14 @@ class Suspicion:
         """Return when the subject counts as dead, if nothing more is heard."""
         corroborated = self.is_corroborated(fleet)
         needed = needed_silence(len(fleet), len(self.accusations), corroborated=corroborated)
-        heard = max(each.heard_until for each in self.accusations.values())
+        heard = self.heard_until
         if not corroborated:  # a single accuser's claim of long silence counts for nothing
             heard = max(heard, self.since)
-        return max(self._not_before, max(heard, self._heard_here) + needed)
+        return max(self._not_before, heard + needed)
 
-    def postpone(self, now: float) -> None:
-        """Begin the silence anew: this node has just heard the subject, or hears nobody."""
-        self._heard_here = now
+    def heard(self, at: float) -> None:
+        """Begin the silence no earlier: this node heard the subject, or could hear nobody."""
+        self._heard_here = max(self._heard_here, at)
 
     def spare(self, until: float) -> None:
         """Let the time not be up before *until*."""

@@ -30,8 +30,9 @@ connection leads to one accusation at most, and to none where others still reach
 target is not known; those who do not are silent, those who do probe it and say what came of it.
 As many are asked as hold three connections between them by expectation.
 
-All patience is multiplied by the local health, and time in which this process did not run is
-nobody's silence: after an oversleep everything begins anew (:meth:`Watch.start_over`).
+All patience is multiplied by the local health. Time in which this process did not run is nobody's
+silence, and so is time in which it heard nobody at all: after an oversleep, and after deafness,
+everything begins anew (:meth:`Watch.start_over`). A deaf node goes on asking and accuses nobody.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ class Watch:
     """The same, but never before this process last woke: what counts as evidence."""
     phase: Phase = Phase.HEARING
     is_connected: bool = True
+    probe_due: float = math.inf
+    """When this end sends its next probe, if it is the prober."""
     probe: tuple[int, float] | None = None
     """Number and time of the probe that is unanswered."""
     asked: tuple[int, float] | None = None
@@ -148,17 +151,12 @@ class Watch:
         """Whether this node hears it: its own ears, against what others say."""
         return self.is_connected and self.phase is Phase.HEARING and now - self.heard_at < FRESH
 
-    def is_silent(self, now: float) -> bool:
-        """Whether it is overdue by a clock that no patience stretches."""
-        late = self.probe is not None and now - self.probe[1] >= PROBE_TIMEOUT
-        return late or self.phase is not Phase.HEARING
-
     def heard(self, now: float) -> None:
         self.heard_at = self.quiet_since = now
         self.probe = None
 
     def start_over(self, now: float) -> None:
-        """Hold nothing against it that came to be while this process did not run."""
+        """Hold nothing against it that came to be while this process could not hear."""
         self.quiet_since, self.probe = now, None
         if self.asked is not None:
             self.asked = (self.asked[0], now)
@@ -184,4 +182,4 @@ class Watch:
             return math.inf
         if self.probe is not None:
             return self.probe[1] + stretch * PROBE_TIMEOUT
-        return math.inf if self.is_prober else self.quiet_since + UNPROBED * PROBE_INTERVAL
+        return self.probe_due if self.is_prober else self.quiet_since + UNPROBED * PROBE_INTERVAL

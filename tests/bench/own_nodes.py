@@ -114,7 +114,6 @@ def start_path(room: Room, backend: int, *, datagram_bytes: int = 1452) -> OwnPa
     listener = {"listen": f"127.0.0.1:{port}", "service": SERVICE, "max_connections": MOST}
     ingress = nodes.start("fabric-ingress", edge, [inside], listeners=[listener])
     room.wait(listening(port))
-    room.wait(lambda: is_offered(edge, SERVICE))
     return OwnPath(Route(port=port), ingress)
 
 
@@ -140,19 +139,7 @@ def start_resting(room: Room, peers: int) -> psutil.Popen:
 
 def is_connected(node: Node, peer: Node) -> bool:
     """Whether *peer* is connected to *node*, as its own snapshot says."""
-    peers = _snapshot(node)["peers"]
-    return any((each["name"], each["state"]) == (peer.name, "connected") for each in peers)
-
-
-def is_offered(node: Node, service: str) -> bool:
-    """Whether *node* knows of an instance of *service*."""
-    return any(
-        each["name"] == service and each["instances"] for each in _snapshot(node)["services"]
-    )
-
-
-def _snapshot(node: Node) -> Table:
     transport = httpx2.HTTPTransport(uds=str(node.admin_socket))
     with httpx2.Client(transport=transport, base_url="http://node", timeout=10) as client:
-        snapshot: Table = client.get("/v1/snapshot").json()
-    return snapshot
+        peers = client.get("/v1/snapshot").json()["peers"]
+    return any((each["name"], each["state"]) == (peer.name, "connected") for each in peers)

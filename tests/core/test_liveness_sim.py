@@ -1,271 +1,15 @@
-"""A fleet of liveness cores on one event heap: deaths are seen in time, and only deaths are.
+"""A fleet of liveness cores: deaths are seen in time, only deaths, and all come to one view."""
 
-The model: two neighbours share a reliable, ordered stream with 20 to 80 ms of delay; a lost
-datagram comes a retransmission later (0.3 s, doubled each time). A connection on which nothing
-passed for four seconds breaks; after a pause or a partition it is back within two. Signatures are
-keyed hashes, so that only their owner makes them.
-"""
+import pytest
 
-import hashlib
-import heapq
-import itertools
-import random
-
-from attrs import define, field
-
-from fabric.core.codec import encode
-from fabric.core.identity import FabricId, NodeId
-from fabric.core.liveness import Liveness
+from fabric.core.frames import Dead, Suspect
+from fabric.core.identity import NodeId
 from fabric.core.liveness_events import (
-    Connected,
-    Disconnected,
-    Heard,
-    Joined,
+    Leaving,
     State,
-    Tell,
-    Ticked,
-    Turned,
-    Wake,
 )
-
-FABRIC = FabricId(b"f" * 16)
-LOSS = 0.1
-DELAY = (0.02, 0.08)
-RETRANSMISSION = 0.3
-SILENT = 4.0
-"""Seconds after which a connection breaks."""
-BACK = (0.3, 2.0)
-"""Seconds until a broken connection is there again, once both ends run."""
-DATAGRAM = 35
-"""Bytes of QUIC around a frame; an acknowledgement alone is as long."""
-WARM = 12.0
-"""Seconds for a fleet to meet before anything happens to it."""
-
-
-def a_node(number: int) -> NodeId:
-    return NodeId(f"node{number:028d}")
-
-
-def signs(node: NodeId, message: bytes) -> bytes:
-    return hashlib.blake2b(message, key=node.encode(), digest_size=64).digest()
-
-
-@define
-class Link:
-    """One pair's connection; another generation after each break."""
-
-    generation: int = 0
-    is_up: bool = False
-    clear_at: dict[NodeId, float] = field(factory=dict)
-    """Until when earlier bytes are on their way, by receiver."""
-
-
-@define(eq=False)
-class Sim:
-    """Nodes, links, and everything that is on its way between them."""
-
-    seed: int
-    size: int
-    degree: int
-    areas: int = 3
-    now: float = 0.0
-    loss: float = LOSS
-    rng: random.Random = field(init=False)
-    cores: dict[NodeId, Liveness] = field(init=False, factory=dict)
-    links: dict[tuple[NodeId, NodeId], Link] = field(init=False, factory=dict)
-    wakes: dict[NodeId, float] = field(init=False, factory=dict)
-    asleep: dict[NodeId, list] = field(init=False, factory=dict)
-    """What waits for those who do not run."""
-    stopped: set[NodeId] = field(init=False, factory=set)
-    cut: set[frozenset] = field(init=False, factory=set)
-    turned: list[tuple[NodeId, Turned]] = field(init=False, factory=list)
-    sent: dict[NodeId, list[int]] = field(init=False, factory=dict)
-    """Frames and bytes, both ways, by node."""
-    counts_bytes: bool = False
-    _heap: list = field(init=False, factory=list)
-    _order: itertools.count = field(init=False, factory=itertools.count)
-
-    def __attrs_post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
-        nodes = [a_node(number) for number in range(self.size)]
-        for node in nodes:
-            self.cores[node] = self.a_core(node, 1)
-            self.sent[node] = [0, 0]
-        for pair in self._pairs(nodes):
-            self.links[pair] = Link()
-            self.at(self.rng.uniform(0, 1), self.connect, pair)
-
-    def a_core(self, node: NodeId, boot_seq: int) -> Liveness:
-        core = Liveness(
-            me=node,
-            area=self.area_of(node),
-            boot_seq=boot_seq,
-            fabric_id=FABRIC,
-            rng=random.Random(self.rng.random()),
-            sign=lambda message: signs(node, message),
-            verify=lambda by, message, signature: signs(by, message) == signature,
-            root=lambda: b"r" * 16,
-        )
-        for number in range(self.size):
-            core.receive(Joined(a_node(number), self.area_of(a_node(number))), self.now)
-        return core
-
-    def area_of(self, node: NodeId) -> str:
-        return f"area{int(node[4:]) % self.areas}"
-
-    def _pairs(self, nodes):
-        if self.degree >= self.size - 1:
-            return list(itertools.combinations(nodes, 2))
-        pairs = set()
-        for at, node in enumerate(nodes):
-            pairs.add(tuple(sorted((node, nodes[(at + 1) % self.size]))))
-            for other in self.rng.sample(nodes, self.degree // 2 - 1):
-                if other != node:
-                    pairs.add(tuple(sorted((node, other))))
-        return sorted(pairs)
-
-    # -- the heap --
-    def at(self, when: float, act, *what) -> None:
-        heapq.heappush(self._heap, (when, next(self._order), act, what))
-
-    def run(self, until: float) -> None:
-        while self._heap and self._heap[0][0] <= until:
-            self.now, _, act, what = heapq.heappop(self._heap)
-            act(*what)
-        self.now = until
-
-    # -- what the shell does --
-    def give(self, node: NodeId, event) -> None:
-        if node in self.stopped:
-            return
-        if node in self.asleep:
-            self.asleep[node].append(event)
-            return
-        for effect in self.cores[node].receive(event, self.now):
-            match effect:
-                case Tell(peer, frame):
-                    self.send(node, peer, frame)
-                case Wake(when):
-                    self.wakes[node] = when
-                    self.at(when, self.wake, node, when)
-                case Turned():
-                    self.turned.append((node, effect))
-
-    def wake(self, node: NodeId, when: float) -> None:
-        if self.wakes.get(node) == when and node not in self.asleep:
-            self.give(node, Ticked())
-
-    def send(self, sender: NodeId, receiver: NodeId, frame) -> None:
-        pair = tuple(sorted((sender, receiver)))
-        link = self.links.get(pair)
-        if link is None or not link.is_up:
-            return
-        if self.counts_bytes:
-            size = len(encode(frame)) + DATAGRAM
-            for node in pair:
-                self.sent[node][0] += 1
-                self.sent[node][1] += size
-        delay = self.rng.uniform(*DELAY)
-        again = RETRANSMISSION
-        while self.rng.random() < self.loss:
-            delay, again = delay + again, 2 * again
-        if delay > SILENT or frozenset(pair) in self.cut:
-            return self.at(self.now + SILENT, self.silence, pair, link.generation)
-        arrives = max(self.now + delay, link.clear_at.get(receiver, 0.0))
-        link.clear_at[receiver] = arrives
-        self.at(arrives, self.deliver, pair, link.generation, sender, receiver, frame)
-
-    def deliver(self, pair, generation, sender, receiver, frame) -> None:
-        link = self.links[pair]
-        if link.is_up and link.generation == generation:
-            self.give(receiver, Heard(sender, frame))
-
-    # -- connections --
-    def connect(self, pair) -> None:
-        link = self.links[pair]
-        if link.is_up or self.stopped & set(pair):
-            return
-        if frozenset(pair) in self.cut or self.asleep.keys() & set(pair):
-            return self.at(self.now + self.rng.uniform(*BACK), self.connect, pair)
-        link.generation += 1
-        link.is_up = True
-        link.clear_at.clear()
-        for node, peer in (pair, pair[::-1]):
-            self.give(node, Connected(peer))
-
-    def silence(self, pair, generation) -> None:
-        """Break a connection, as both ends find, and dial again."""
-        link = self.links[pair]
-        if not link.is_up or link.generation != generation:
-            return
-        link.is_up = False
-        for node, peer in (pair, pair[::-1]):
-            self.give(node, Disconnected(peer, clean=False))
-        self.at(self.now + self.rng.uniform(*BACK), self.connect, pair)
-
-    def links_of(self, node: NodeId):
-        return [(pair, link) for pair, link in self.links.items() if node in pair]
-
-    # -- weather --
-    def stop(self, node: NodeId) -> None:
-        """End the process of *node* without a word."""
-        self.stopped.add(node)
-        for pair, link in self.links_of(node):
-            silent = self.now + SILENT + self.rng.uniform(-1, 0.3)
-            self.at(silent, self.silence, pair, link.generation)
-
-    def pause(self, node: NodeId, seconds: float) -> None:
-        self.asleep[node] = []
-        self.at(self.now + seconds, self.resume, node)
-        for pair, link in self.links_of(node):
-            silent = self.now + SILENT + self.rng.uniform(-1, 0.3)
-            self.at(silent, self._break_if_asleep, node, pair, link.generation)
-
-    def _break_if_asleep(self, node, pair, generation) -> None:
-        if node in self.asleep:
-            self.silence(pair, generation)
-
-    def resume(self, node: NodeId) -> None:
-        waiting = self.asleep.pop(node)
-        for event in waiting:
-            self.give(node, event)
-        self.give(node, Ticked())
-
-    def part(self, one: set[NodeId]) -> None:
-        """Let nothing pass between *one* and the rest."""
-        for pair, link in self.links.items():
-            if len(one & set(pair)) == 1:
-                self.cut.add(frozenset(pair))
-                silent = self.now + SILENT + self.rng.uniform(-1, 0.3)
-                self.at(silent, self.silence, pair, link.generation)
-
-    # -- what is seen --
-    def others(self, node: NodeId):
-        return [core for each, core in self.cores.items() if each not in self.stopped | {node}]
-
-    def states(self, node: NodeId) -> set:
-        return {core.state_of(node) for core in self.others(node)}
-
-    def deaths(self) -> list[tuple[NodeId, Turned]]:
-        return [each for each in self.turned if each[1].state is State.DEAD]
-
-    def last_seen_dead(self, node: NodeId) -> float:
-        """Return when the last of the others took *node* for dead."""
-        assert self.states(node) == {State.DEAD}, self.history(node)
-        return max(turn.at for _, turn in self.deaths() if turn.node == node)
-
-    def history(self, node: NodeId) -> str:
-        return "\n".join(
-            f"{turn.at:8.3f} {at}: {node} {turn.state} ({turn.reason})"
-            for at, turn in self.turned
-            if turn.node == node
-        )
-
-
-def a_fleet(seed: int, size: int = 100, degree: int = 8, **changes) -> Sim:
-    sim = Sim(seed, size, degree, **changes)
-    sim.run(WARM)
-    return sim
+from fabric.core.testimony import Context
+from tests.core.a_fleet import DATAGRAM, Sim, a_fleet, a_node
 
 
 def time_to_see_a_death(seed: int, size: int, degree: int) -> float:
@@ -285,3 +29,153 @@ def deaths_after_a_pause(seed: int, size: int, degree: int, seconds: float = 5.0
     sim.run(sim.now + 16)
     assert sim.states(node) == {State.ALIVE}, sim.history(node)
     return sim.deaths()
+
+
+# -- how soon, and how falsely --
+def test_twenty_nodes_see_a_death_within_seven_seconds() -> None:
+    assert time_to_see_a_death(1, 20, 8) < 7.0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_node_that_stops_for_five_seconds_is_dead_to_nobody(seed: int) -> None:
+    assert deaths_after_a_pause(seed, 16, 8) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "degree"), [(20, 19), (30, 8), (100, 8)])
+def test_a_pause_of_five_seconds_is_nobodys_death_over_a_hundred_seeds(size, degree) -> None:
+    assert [seed for seed in range(100) if deaths_after_a_pause(seed, size, degree)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "degree", "most"), [(20, 19, 7.5), (30, 8, 8.0), (100, 8, 9.0)])
+def test_a_death_is_seen_in_time_over_a_hundred_seeds(size, degree, most) -> None:
+    times = sorted(time_to_see_a_death(seed, size, degree) for seed in range(100))
+
+    assert times[98] < most
+    assert times[-1] < 10.0
+
+
+def test_at_rest_a_pair_costs_one_probe_and_its_answer_a_second() -> None:
+    sim = a_fleet(3, 16, 8, loss=0.0)
+    sim.run(30.0)  # until nobody has anything to repair
+    sim.counts_bytes = True
+    sim.run(sim.now + 30)
+
+    pairs = {node: len(sim.links_of(node)) for node in sim.cores}
+    for node, (frames, _size) in sim.sent.items():
+        assert frames <= 30 * 2 * pairs[node] + 30, "probes, answers and the roll call"
+    frames = sum(frames for frames, _ in sim.sent.values())
+    size = sum(size for _, size in sim.sent.values())
+    acknowledgements = frames / 2 * DATAGRAM  # an answer carries one; it gets one of its own
+    per_second = (size + acknowledgements) / 30 / sum(pairs.values())
+    assert per_second * 8 < 1_800, "bytes a second, both ways, of a node with eight neighbours"
+
+
+def test_ten_per_cent_loss_makes_nobody_dead() -> None:
+    sim = a_fleet(4, 20, 8)
+    sim.run(45.0)
+
+    assert sim.deaths() == []
+    assert {core.state_of(node) for core in sim.cores.values() for node in sim.cores} == {
+        State.ALIVE
+    }
+
+
+# -- coming to one view --
+def digests(sim: Sim) -> set[bytes]:
+    return {core._lives.digest for node, core in sim.cores.items() if node not in sim.stopped}
+
+
+def test_after_a_partition_all_hold_each_other_alive_again() -> None:
+    sim = a_fleet(5, 18, 8)
+    one = {node for node in sim.cores if sim.area_of(node) != "area2"}
+    sim.part(one)
+    sim.run(sim.now + 40)
+    across = {sim.cores[a_node(0)].state_of(a_node(2)), sim.cores[a_node(2)].state_of(a_node(0))}
+    assert across == {State.DEAD}
+
+    sim.cut.clear()
+    sim.run(sim.now + 12)
+
+    assert {core.state_of(node) for core in sim.cores.values() for node in sim.cores} == {
+        State.ALIVE
+    }
+    assert len(digests(sim)) == 1
+
+
+def test_who_leaves_has_left_for_everybody_and_stays_so() -> None:
+    sim = a_fleet(6, 16, 8)
+    gone = a_node(7)
+    sim.give(gone, Leaving())
+    sim.run(sim.now + 0.5)
+    sim.stop(gone)
+    sim.run(sim.now + 20)
+
+    assert sim.states(gone) == {State.LEFT}
+    assert not [turn for _, turn in sim.turned if turn.node == gone and turn.state is State.DEAD]
+    assert not [
+        turn for _, turn in sim.turned if turn.state is State.SUSPECT and turn.node == gone
+    ]
+
+
+@pytest.mark.parametrize("seen", ["dead", "left"])
+def test_who_restarts_is_alive_whatever_was_said_of_it(seen: str) -> None:
+    sim = a_fleet(7, 12, 11)
+    node = a_node(3)
+    if seen == "left":
+        sim.give(node, Leaving())
+        sim.run(sim.now + 0.5)
+    sim.stop(node)
+    sim.run(sim.now + 10)
+    assert sim.states(node) == {State(seen)}
+
+    sim.stopped.remove(node)
+    sim.cores[node] = sim.a_core(node, 2)
+    for pair, _link in sim.links_of(node):
+        sim.connect(pair)
+    sim.run(sim.now + 3)
+
+    assert sim.states(node) == {State.ALIVE}
+    assert {sim.cores[node].state_of(each) for each in sim.cores} == {State.ALIVE}
+
+
+def test_a_newcomer_learns_of_everybody_from_one_neighbour() -> None:
+    sim = a_fleet(8, 20, 8)
+    newcomer = a_node(19)
+    sim.stop(newcomer)
+    sim.run(sim.now + 10)
+    sim.stopped.remove(newcomer)
+    sim.cores[newcomer] = sim.a_core(newcomer, 2)
+    sim.connect(sim.links_of(newcomer)[0][0])
+    sim.run(sim.now + 12)
+
+    assert {sim.cores[newcomer].state_of(node) for node in sim.cores} == {State.ALIVE}
+
+
+# -- a liar --
+def shout(sim: Sim, liar: NodeId) -> None:
+    """Accuse everybody to every neighbour, in their present incarnations."""
+    for subject, core in sim.cores.items():
+        if subject == liar or core.own.has_left:
+            continue
+        word = core.own.word()
+        lie = sim.cores[liar].own.notary.attest(Context.SUSPECT, subject, word.incarnation)
+        about = {"subject": subject, "incarnation": word.incarnation, "alive": word.signature}
+        for pair, _link in sim.links_of(liar):
+            (peer,) = set(pair) - {liar}
+            sim.send(liar, peer, Suspect(**about, accuser=liar, signature=lie, silent=1_000_000))
+            sim.send(liar, peer, Dead(**about, accusers=(liar,), signatures=(lie,)))
+    if sim.now < 35:
+        sim.at(sim.now + 0.5, shout, sim, liar)
+
+
+def test_a_liar_that_accuses_everybody_gets_nobody_marked_dead() -> None:
+    sim, liar = a_fleet(9, 12, 6), a_node(4)
+    shout(sim, liar)
+    sim.counts_bytes = True
+    sim.run(37.0)
+
+    assert sim.deaths() == []
+    del sim.said[liar]
+    assert max(sim.said.values()) / 25 < 100, "frames a second that it makes an honest node send"
