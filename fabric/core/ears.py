@@ -120,10 +120,10 @@ class Ears:
     def _answer(self, watch: Watch, frame: Frame, now: float) -> list[Effect]:
         match frame:
             case Probe(seq=seq, root=root):
-                ack = ProbeAck(seq=seq, root=self.root())
-                return [RootHeard(watch.peer, root), Tell(watch.peer, ack)]
+                ack = ProbeAck(seq=seq, root=watch.tell_root(self.root(), now))
+                return [*_root_heard(watch, root), Tell(watch.peer, ack)]
             case ProbeAck(root=root):
-                return [RootHeard(watch.peer, root)]
+                return _root_heard(watch, root)
             case IndirectProbe(seq=seq, target=target):
                 return self._do_favour(watch.peer, seq, NodeId(target), now)
             case IndirectAck(seq=seq, target=target, reached=True):
@@ -234,7 +234,8 @@ class Ears:
     def _probe(self, watch: Watch, now: float) -> Tell:
         watch.probe = (self._next_seq(), now)
         watch.probe_due = max(watch.probe_due, now - PROBE_INTERVAL) + PROBE_INTERVAL
-        return Tell(watch.peer, Probe(seq=watch.probe[0], root=self.root()))
+        root = watch.tell_root(self.root(), now)
+        return Tell(watch.peer, Probe(seq=watch.probe[0], root=root))
 
     def _ask(self, watch: Watch, now: float) -> list[Effect]:
         watch.asked = (self._next_seq(), now)
@@ -270,3 +271,10 @@ class Ears:
     ) -> list[Effect]:
         """Pass *frame* on to at most *most* neighbours."""
         return [Tell(peer, frame) for peer in self.pick(most, excluding=excluding)]
+
+
+def _root_heard(watch: Watch, root: bytes | None) -> list[Effect]:
+    """Note *root*; where there is none, the last one on this connection still holds."""
+    if root is not None:
+        watch.root_heard = root
+    return [] if watch.root_heard is None else [RootHeard(watch.peer, watch.root_heard)]

@@ -226,7 +226,8 @@ class Probe(Frame):
 
     TYPE: ClassVar[int] = 9
     seq: int = field(validator=number(most=2**32 - 1))
-    root: bytes = field(validator=octets(ROOT_BYTES))
+    root: bytes | None = field(validator=maybe(octets(ROOT_BYTES)), default=None)
+    """``None``: the one that came last on this connection, in whichever frame."""
 
 
 @frozen(kw_only=True)
@@ -235,7 +236,8 @@ class ProbeAck(Frame):
 
     TYPE: ClassVar[int] = 10
     seq: int = field(validator=number(most=2**32 - 1))
-    root: bytes = field(validator=octets(ROOT_BYTES))
+    root: bytes | None = field(validator=maybe(octets(ROOT_BYTES)), default=None)
+    """As in ``Probe``."""
 
 
 @frozen(kw_only=True)

@@ -94,7 +94,8 @@ class Liveness:
     verify: Verify = field(repr=False)
     """Asked of members only, this node among them."""
     root: Callable[[], bytes] = field(repr=False)
-    """Returns the digest of the records that this node holds, to ride on probes."""
+    """Returns the digest of the records that this node holds, to ride on probes and answers where
+    it has changed, and every ten seconds."""
     fleet: Fleet = field(init=False, factory=Fleet)
     own: OwnLife = field(init=False)
     _ears: Ears = field(init=False)

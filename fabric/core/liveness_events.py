@@ -115,7 +115,7 @@ class Turned:
 
 @frozen
 class RootHeard:
-    """*peer* holds records with this digest."""
+    """*peer* holds records with this digest: once for each probe and each answer."""
 
     peer: NodeId
     root: bytes

@@ -181,6 +181,10 @@ class Trust:
             proved = self._prove(envelope, key_of)
         return proved if isinstance(proved, Rejected) else judge_dates(proved, now)
 
+    def remembers(self, envelope: Envelope) -> bool:
+        """Return whether a verdict about *envelope* takes no verifying, as things are."""
+        return envelope.verdict_key in self._verdicts
+
     def still_good(self, envelope: Envelope, record: Record) -> bool:
         """Return whether *record*, which was accepted as *envelope* under an earlier root, stays.
 

@@ -69,7 +69,9 @@ _FRAMES: tuple[Frame, ...] = (
     Accepted(offset=1_000_000, load=17),
     Records(items=((b"envelope 1", 7, b"w" * 8, 40), (b"envelope 2", 0, b"v" * 8, 0))),
     Probe(seq=4_000_000_000, root=b"r" * 16),
+    Probe(seq=1),
     ProbeAck(seq=4_000_000_000, root=b"R" * 16),
+    ProbeAck(seq=1),
     IndirectProbe(seq=8, target=_NODE),
     IndirectAck(seq=8, target=_NODE, reached=True),
     Suspect(

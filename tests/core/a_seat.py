@@ -91,6 +91,8 @@ class Seat:
     did: list = field(init=False, factory=list)
     answering: set = field(init=False, factory=set)
     """Neighbours that answer each probe, and send the probes that are theirs to send."""
+    root: bytes = ROOT
+    """What this node names as the digest of its records."""
     checked: list = field(init=False, factory=list)
     """Whose signatures were checked."""
     _wake_at: float = field(init=False, default=float("inf"))
@@ -105,7 +107,7 @@ class Seat:
             rng=random.Random(1),
             sign=lambda message: signs(ME, message),
             verify=self._check,
-            root=lambda: ROOT,
+            root=lambda: self.root,
         )
         for node, area in self.areas.items():
             self.give(Joined(NodeId(node), area))

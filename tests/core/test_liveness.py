@@ -36,7 +36,6 @@ def test_the_lower_node_id_probes_each_second_and_the_other_end_does_not() -> No
     probes = seat.told(Probe, seat.run(10))
 
     assert [peer for peer, _ in probes] == ["x"] * 10
-    assert {frame.root for _, frame in probes} == {ROOT}
 
 
 def test_who_is_not_probed_for_one_and_a_half_intervals_probes_itself() -> None:
@@ -57,6 +56,43 @@ def test_a_probe_is_answered_and_its_root_handed_on() -> None:
     assert RootHeard(A, b"o" * 16) in effects
     assert Tell(A, ProbeAck(seq=7, root=ROOT)) in effects
     assert RootHeard(A, b"p" * 16) in seat.hear("a", ProbeAck(seq=1, root=b"p" * 16))
+    assert RootHeard(A, b"p" * 16) in seat.hear("a", Probe(seq=8)), "it is still the same"
+
+
+def test_no_root_is_heard_of_before_one_was_named_on_this_very_connection() -> None:
+    seat = Seat()
+    seat.meet("a")
+    seat.hear("a", Probe(seq=1, root=b"o" * 16))
+    seat.give(Connected(A))
+
+    assert not [each for each in seat.hear("a", Probe(seq=2)) if isinstance(each, RootHeard)]
+
+
+def test_a_root_is_named_at_once_where_it_changed_and_every_ten_seconds() -> None:
+    seat = Seat()
+    seat.give(Connected(X))
+    assert [frame.root for _, frame in seat.told(Probe)] == [ROOT]
+    seat.meet("x")
+    first = [frame.root for _, frame in seat.told(Probe, seat.run(12))]
+    assert first.count(ROOT) == 1, "after ten seconds"
+    assert set(first) == {ROOT, None}
+
+    seat.root = b"n" * 16
+    after = [frame.root for _, frame in seat.told(Probe, seat.run(5))]
+    assert after == [b"n" * 16, None, None, None, None]
+
+    seat.give(Connected(X))
+    assert [frame.root for _, frame in seat.told(Probe)][-1] == b"n" * 16, "a new connection"
+
+
+def test_an_answer_names_the_root_as_sparingly() -> None:
+    seat = Seat()
+    seat.meet("a")
+    roots = []
+    for seq in range(3):
+        roots += [frame.root for _, frame in seat.told(ProbeAck, seat.hear("a", Probe(seq=seq)))]
+
+    assert roots == [ROOT, None, None]
 
 
 def test_a_round_trip_is_measured_by_the_answer_to_the_probe_that_waits() -> None:
