@@ -195,8 +195,8 @@ class Acceptor:
         for objection_to in OBJECTIONS:
             if (code := objection_to(self, hello)) is not None:
                 return [Refuse(code)]
-        letters, teller = self.we.letters, node_id_of(hello.key)
-        objection = letters.learn(hello.roots, hello.record, teller)
+        letters = self.we.letters
+        objection = letters.learn(hello.roots, hello.record, hello.key)
         self.missed_roots = letters.roots_after(hello.root_version, most_bytes=MOST_ANSWER_ROOTS)
         if (member := self.we.roster.by_key(hello.key)) is None:
             return [Refuse(self.we.why_not(hello.key, objection))]
@@ -341,7 +341,7 @@ class Dialler:
             return [Refuse(Code.NO_COMMON_VERSION)]
         if self.acceptor_key == self.we.me.key:
             return [Refuse(self.we.own_key(answer.instance))]
-        objection = self.we.letters.learn(answer.roots, answer.record, self._acceptor)
+        objection = self.we.letters.learn(answer.roots, answer.record, self.acceptor_key)
         member = self.we.roster.by_key(self.acceptor_key)
         if member is None:  # a stranger at a seed's address, or revoked
             return [Refuse(self.we.why_not(self.acceptor_key, objection))]
@@ -357,7 +357,7 @@ class Dialler:
         return [Admit(member=member, claim=claim, version=answer.version, judgement=judgement)]
 
     def take_no(self, refused: Refused, _now: float) -> list[Effect]:
-        self.we.letters.learn(refused.roots, b"", self._acceptor)
+        self.we.letters.learn(refused.roots, b"", self.acceptor_key)
         return [Refuse(Code.from_wire(refused.code), refused.reason, by_peer=True)]
 
     def miss_challenge(self, _event: TimedOut, _now: float) -> list[Effect]:
@@ -365,10 +365,6 @@ class Dialler:
 
     def miss_answer(self, _event: TimedOut, _now: float) -> list[Effect]:
         return [Refuse(Code.HANDSHAKE_TIMEOUT, "Hello was not answered in time.")]
-
-    @property
-    def _acceptor(self) -> NodeId:
-        return node_id_of(self.acceptor_key)
 
 
 _Step: TypeAlias = Callable[..., list[Effect]]

@@ -81,6 +81,9 @@ class Roster(Protocol):
     def by_key(self, key: bytes) -> Member | None:
         """Return the member that holds *key*, however it was reached: this node too, if asked."""
 
+    def by_id(self, node: NodeId) -> Member | None:
+        """Return the member of that id."""
+
     def why_not(self, key: bytes) -> Code:
         """Return why the holder of *key* is no member; asked only where :meth:`by_key` said so.
 
@@ -111,12 +114,12 @@ class Letters(Protocol):
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         """Return the trust roots after *version*, oldest first, as many as fit; at most 16."""
 
-    def learn(self, roots: Sequence[bytes], record: bytes, teller: NodeId) -> Code | None:
+    def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
         """Take packed trust roots, in order, and then a packed node record, if any.
 
         Returns why the record does not count; ``None`` if it does, or is held, or there is none.
 
-        *teller* has proved its key, which says nothing about whether it is anybody here: what
-        does not verify is counted and forgotten, and never raised. The roots end at the first that
+        *teller* is the key that the other end has proved, which says nothing about whether it is
+        anybody's here: a record of another key is not taken from it. What does not verify is counted and forgotten, and never raised. The roots end at the first that
         is refused, so that a stranger has this node verify one root in vain, not sixteen.
         """

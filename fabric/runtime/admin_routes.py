@@ -159,20 +159,14 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _READERS: Mapping[str, Callable[[object], object]] = {
     "name": values.read_name,
     "backend": values.read_target,
-    "open_to": values.read_selectors,
-    "edge_exposable": values.read_switch,
 }
-_NEEDED = ("name", "backend")
 
 
 def service_in(body: bytes) -> ServiceConfig:
-    """Read ``{"name", "backend", "open_to"?, "edge_exposable"?}``.
-
-    As in TOML what is not said is closed. Raises :exc:`ConfigError` with every mistake.
-    """
+    """Read ``{"name", "backend"}``. Raises :exc:`ConfigError` with every mistake."""
     document = _object(body)
     mistakes = [f"{key}: no such field" for key in document if key not in _READERS]
-    mistakes += [f"{key}: is missing" for key in _NEEDED if key not in document]
+    mistakes += [f"{key}: is missing" for key in _READERS if key not in document]
     read: dict[str, Any] = {}
     for key in _READERS.keys() & document.keys():
         try:

@@ -66,7 +66,7 @@ class Knowledge:
         events += map(told.Published, given)
         now = told.Moment(trio.current_time(), self.unix_now())
         for event in events:
-            self.effects += self.gossip.receive(event, now)
+            self.effects.extend(self.gossip.receive(event, now))
 
 
 @asynccontextmanager
@@ -91,13 +91,9 @@ async def open_knowledge(
         floor = Floor.opened(unix_now(), stored=_stored_floor(remembered), given=dates)
         trust = Trust(_record_in(root).fabric, root)
         directory = Directory()
-        readings = Readings(
-            directory, trust.fabric_id, lambda: floor.times(unix_now()).now
-        )
+        readings = Readings(directory, trust.fabric_id, lambda: floor.times(unix_now()).now)
         gossip = Gossip(me, directory=directory, trust=trust, floor=floor, rng=rng)
-        knowledge = Knowledge(
-            me, trust, directory, readings, gossip, cache, remembered, unix_now
-        )
+        knowledge = Knowledge(me, trust, directory, readings, gossip, cache, remembered, unix_now)
         knowledge.recall(given)
         yield knowledge
 
@@ -117,7 +113,9 @@ def _record_in(envelope: Envelope) -> Record:
 def _own_dates(given: Iterable[Envelope], me: NodeId) -> list[int]:
     """Return when the operator's records of this node were signed: its clock is not behind them."""
     found = (decode_record(each.payload) for each in given)
-    return [each.issued_at for each in found if isinstance(each, NodeRecord) and each.subject == me]
+    return [
+        each.issued_at for each in found if isinstance(each, NodeRecord) and each.subject == me
+    ]
 
 
 def _stored_floor(remembered: Snapshot) -> int:

@@ -10,7 +10,7 @@ from fabric.codes import Code
 from fabric.core import gossip_events as told
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.directory import Directory
-from fabric.core.identity import NodeId
+from fabric.core.identity import NodeId, node_id_of
 from fabric.core.records import Key, NodeRecord
 from fabric.core.trust import Trust
 
@@ -36,7 +36,7 @@ class NodeLetters:
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         return self.trust.roots_after(version, room=most_bytes)
 
-    def learn(self, roots: Sequence[bytes], record: bytes, teller: NodeId) -> Code | None:
+    def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
         if roots:
-            self.judged(told.HeardRoots(tuple(roots), teller))
+            self.judged(told.HeardRoots(tuple(roots), node_id_of(teller)))
         return self.judged(told.Presented(teller, record)) if record else None

@@ -15,8 +15,8 @@ from fabric.core.frames import Frame
 from fabric.core.identity import NodeId
 from fabric.core.liveness import Liveness
 from fabric.core.planes import Planes
-from fabric.core.records import Key, NodeRecord
 from fabric.core.readings import Readings
+from fabric.core.records import Key, NodeRecord
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.timer import Timer

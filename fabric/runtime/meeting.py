@@ -75,5 +75,3 @@ class Meeting:
                 assert connection.closed is not None
                 refused = refusal_of(connection.closed)
                 self.refused.tell(refused, connection.remote_address, side="acceptor", peer="")
-
-

@@ -67,6 +67,7 @@ class Outbox:
     _prompt: _Lane = field(init=False, factory=lambda: _Lane(MOST_PROMPT_BYTES))
     _patient: _Lane = field(init=False, factory=lambda: _Lane(MOST_BYTES))
     _filled: trio.Event = field(init=False, factory=trio.Event)
+    _emptied: trio.Event = field(init=False, factory=trio.Event)
 
     @property
     def held(self) -> int:
@@ -102,4 +103,11 @@ class Outbox:
             room = PIECE_BYTES - len(piece)
         if not self._prompt and not self._patient:
             self._filled = trio.Event()
+            self._emptied.set()
+            self._emptied = trio.Event()
         return bytes(piece)
+
+    async def wait_empty(self) -> None:
+        """Wait until all that is queued was handed over."""
+        while self._prompt or self._patient:
+            await self._emptied.wait()

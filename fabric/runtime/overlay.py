@@ -19,26 +19,25 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import structlog
-import trio
 
 from fabric.codes import Code
 from fabric.config import HostPort, NodeConfig
 from fabric.core.admission import Myself, Ourselves
 from fabric.core.diversity import Place
 from fabric.core.frames import Bye
-from fabric.core.identity import NodeName, has_signed
+from fabric.core.identity import NodeId, NodeName, has_signed
 from fabric.core.liveness import Liveness
 from fabric.core.neighbours import Neighbours
 from fabric.core.planes import Planes
 from fabric.core.records import Key
 from fabric.core.roster import Address, Member
 from fabric.core.standing import Standings
-from fabric.net.interfaces import candidates_at
 from fabric.runtime import gossip, liveness, meeting, neighbours, own_words, peers, registry, seeds
+from fabric.runtime.candidates import candidates_at
 from fabric.runtime.events import EventBus
 from fabric.runtime.knowledge import Knowledge
 from fabric.runtime.letters import NodeLetters
-from fabric.runtime.links import AnyLink, Link
+from fabric.runtime.links import AnyLink
 from fabric.runtime.local import LocalLink
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.opening import LinkReach
@@ -185,7 +184,7 @@ class Overlay:
         if key.subject == self.me.node_id:
             self.local.member = self._itself()
 
-    def _has_signed(self, node: str, message: bytes, signature: bytes) -> bool:
+    def _has_signed(self, node: NodeId, message: bytes, signature: bytes) -> bool:
         sworn = self.knowledge.readings.member(node)
         return sworn is not None and has_signed(sworn.record.key_bytes, message, signature)
 
@@ -204,15 +203,15 @@ class Overlay:
         return seeds.seeds_of(configured, filter(None, remembered))
 
     # -- links --
-    def link_to(self, node: str) -> AnyLink | None:
+    def link_to(self, node: NodeId) -> AnyLink | None:
         """Return the link to *node* that stands; this node is always linked to itself."""
         return self.local if node == self.me.node_id else self.peers.link_to(node)
 
-    async def connect(self, node: str, within: float) -> AnyLink:
+    async def connect(self, node: NodeId, within: float) -> AnyLink:
         """Return a link to *node*, dialled if there is none. Raises :exc:`RefusedError`."""
         return self.link_to(node) or await self.neighbours.connect(node, within)
 
-    def _is_busy(self, node: str) -> bool:
+    def _is_busy(self, node: NodeId) -> bool:
         link = self.peers.link_to(node)
         return link is not None and link.channels > 0
 

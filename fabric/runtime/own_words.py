@@ -83,7 +83,9 @@ class OwnWords:
 
     def reissue(self, key: Key, above: int) -> None:
         """Say again what is held at *key*, under a number above *above*."""
-        kind = next((each for each in (EndpointRecord, OffersRecord) if each.KIND == key.kind), None)
+        kind = next(
+            (each for each in (EndpointRecord, OffersRecord) if key.kind == each.KIND), None
+        )
         if kind is not None and key.subject == self.me.node_id:
             self._above[kind] = max(above, self._above.get(kind, 0))
             self._changed.set()

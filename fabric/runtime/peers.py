@@ -22,7 +22,7 @@ nothing. A peer whose record is revoked loses its links and its task at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
@@ -130,9 +130,7 @@ class Peers:
         peer.scope = trio.CancelScope()
         self._nursery.start_soon(self._keep_running, peer, peer.scope, self._endpoint)
 
-    async def _keep_running(
-        self, peer: Peer, scope: trio.CancelScope, endpoint: Endpoint
-    ) -> None:
+    async def _keep_running(self, peer: Peer, scope: trio.CancelScope, endpoint: Endpoint) -> None:
         backoff = Backoff(self.rng, floor=0.2, ceiling=5)
         with scope:
             body = partial(self._keep_peer, peer, endpoint)

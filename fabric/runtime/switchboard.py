@@ -1,4 +1,4 @@
-"""The switchboard: what links tell goes to the planes that it concerns, and what they say, to links.
+"""The switchboard: what links tell goes to the planes it concerns, and what they say, to links.
 
 ::
 

@@ -12,7 +12,7 @@ from attrs import define, field
 
 @define(eq=False)
 class Timer:
-    """Calls back when its moment has come. :meth:`set` from anywhere, :meth:`run` from one task."""
+    """Calls back when its moment comes. :meth:`set` from anywhere, :meth:`run` from one task."""
 
     _due: float = field(init=False, default=math.inf)
     _moved: trio.Event = field(init=False, factory=trio.Event)

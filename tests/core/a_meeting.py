@@ -75,6 +75,9 @@ class Acquaintances:
         """Of whom anything was learnt, in order."""
 
     # -- who is known --
+    def by_id(self, node: NodeId) -> Member | None:
+        raise AssertionError("admission goes by keys")
+
     def by_key(self, key: bytes) -> Member | None:
         record = self.records.get(node_id_of(key))
         if record is None or record.revoked or record.subject in self.barred:
@@ -104,9 +107,9 @@ class Acquaintances:
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         return self.trust.roots_after(version, room=most_bytes)
 
-    def learn(self, roots: Sequence[bytes], record: bytes, teller: NodeId) -> Code | None:
+    def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
         if roots or record:
-            self.tellers.append(teller)
+            self.tellers.append(node_id_of(teller))
         for root in roots:
             if any(isinstance(each, Rejected) for each in self._adopt(root)):
                 break
