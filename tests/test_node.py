@@ -15,7 +15,7 @@ from fabric.codes import Code
 from fabric.core.planes import PlaneState
 from fabric.errors import ChannelBroken, ConfigError
 from fabric.node import open_node
-from fabric.testing.pairs import Fleet, connected
+from fabric.testing.pairs import Fleet, connected, offered
 
 
 async def echo(channel):
@@ -27,7 +27,7 @@ async def echo(channel):
 def fleet(tmp_path):
     fleet = Fleet(tmp_path)
     fleet.add("home")
-    fleet.add("away", offers=frozenset({"demo"}))
+    fleet.add("away")
     return fleet
 
 
@@ -35,6 +35,7 @@ async def test_a_channel_over_real_sockets(fleet, nursery):
     async with fleet.open("away") as away, fleet.open("home") as home:
         await nursery.start(away.serve, "demo", echo)
         await connected(home, "away")
+        await offered(home, "demo", "away")
         payload = os.urandom(5_000_000)
         async with home.open_channel("demo") as channel, trio.open_nursery() as sending:
 
@@ -54,6 +55,7 @@ async def test_nothing_is_left_of_a_thousand_channels(fleet, nursery):
     async with fleet.open("away") as away, fleet.open("home") as home:
         await nursery.start(away.serve, "demo", echo)
         await connected(home, "away")
+        await offered(home, "demo", "away")
         await connected(away, "home")
         before = trio.lowlevel.current_statistics().tasks_living
 
@@ -71,9 +73,11 @@ async def test_nothing_is_left_of_a_thousand_channels(fleet, nursery):
                 users.start_soon(use, limit, number)
         with trio.move_on_after(5):
             await away.channels.wait_empty()
-            await _until(lambda: home.peers.standing_links()[0].connection.stream_count <= 1)
+            await _until(
+                lambda: home.overlay.peers.standing_links()[0].connection.stream_count <= 1
+            )
         assert len(home.channels) == len(away.channels) == 0
-        assert home.peers.standing_links()[0].connection.stream_count <= 1
+        assert home.overlay.peers.standing_links()[0].connection.stream_count <= 1
         assert trio.lowlevel.current_statistics().tasks_living <= before
         assert home.opener.loads.of("away", "demo") == 0
         nursery.cancel_scope.cancel()
@@ -96,7 +100,7 @@ async def echo(channel):
 async def main(folder, home, away):
     fleet = Fleet(Path(folder))
     fleet.add("home", address=("127.0.0.1", home))
-    fleet.add("away", address=("127.0.0.1", away), offers=frozenset({"demo"}))
+    fleet.add("away", address=("127.0.0.1", away))
     async with fleet.open("away") as node:
         await node.serve("demo", echo)
 
@@ -121,6 +125,7 @@ async def test_a_killed_process_breaks_its_channels_and_the_next_works_within_tw
         async with fleet.open("home") as home:
             with trio.fail_after(10):
                 await connected(home, "away")
+                await offered(home, "demo", "away")
                 await _until_open(home)
             codes = []
             async with trio.open_nursery() as nursery:
@@ -164,7 +169,7 @@ async def test_a_node_is_opened_from_its_file(fleet, tmp_path):
     config = fleet.config("home")
     file = tmp_path / "home.toml"
     file.write_text(
-        f'[node]\nname = "home"\nfabric_id = "{config.fabric_id.hex()}"\narea = "home"\n'
+        f'[node]\nname = "home"\ntrust_root = "{config.trust_root}"\n'
         f'key = "{config.key_file}"\nstate_dir = "{tmp_path}/state"\n'
         '[quic]\nlisten = "127.0.0.1:0"\n'
     )
@@ -224,6 +229,7 @@ async def test_the_snapshot_is_plain_json_with_every_part(fleet, nursery):
     async with fleet.open("away") as away, fleet.open("home") as home:
         await nursery.start(away.serve, "demo", echo)
         await connected(home, "away")
+        await offered(home, "demo", "away")
         async with home.open_channel("demo"):
             snapshot = json.loads(json.dumps(home.snapshot(), allow_nan=False))
         assert snapshot["v"] == 1

@@ -15,6 +15,7 @@ from fabric.errors import RefusedError
 from fabric.net.tls import NodeKey
 from fabric.node import Node, open_node
 from fabric.runtime.channels import Channel
+from fabric.testing.disk import in_place
 from fabric.testing.network import Network
 from fabric.testing.papers import Papers
 from fabric.testing.records import a_key_of
@@ -32,6 +33,8 @@ class Member:
     labels: Mapping[str, str] = field(factory=dict)
     is_dialled: bool = True
     """Whether it is among the seeds of the others."""
+    is_listed: bool = True
+    """Whether a record of it was signed."""
 
     @property
     def key(self) -> NodeKey:
@@ -59,6 +62,7 @@ class Fleet:
     """By service, fields of its record."""
     services: Mapping[str, ServiceConfig] = field(factory=dict)
     papers: Papers = field(init=False)
+    _began: float | None = field(init=False, default=None)
 
     @grants.default
     def _only_demo(self) -> dict[str, Mapping[str, Any]]:
@@ -84,7 +88,7 @@ class Fleet:
     def publish(self) -> None:
         """Write the records of all members and services where configurations find them."""
         fabric = self.papers.fabric
-        for member in self.members.values():
+        for member in (each for each in self.members.values() if each.is_listed):
             roles = tuple(sorted(member.roles))
             record = fabric.node(member.name, area=member.area, roles=roles, labels=member.labels)
             self.papers.publish(record)
@@ -117,7 +121,8 @@ class Fleet:
     @asynccontextmanager
     async def open(self, name: str, **changes: Any) -> AsyncGenerator[Node]:  # noqa: ANN401
         """Run *name* for the body of the ``async with``; again after that, it is restarted."""
-        async with open_node(self.config(name, **changes), transport=self.transport(name)) as node:
+        config, transport = self.config(name, **changes), self.transport(name)
+        async with open_node(config, transport=transport, **self._surroundings()) as node:
             yield node
 
     async def keep_running(
@@ -131,6 +136,19 @@ class Fleet:
         async with self.open(name, **(changes or {})) as node:
             task_status.started(node)
             await trio.sleep_forever()
+
+    def unix_now(self) -> float:
+        """Return the time by which nodes in memory live: it passes as trio's does."""
+        now = trio.current_time()
+        if self._began is None:
+            self._began = now
+        return self.papers.fabric.now + now - self._began
+
+    def _surroundings(self) -> dict[str, Any]:
+        """Return what nodes on a virtual clock are given, which would jump past threads."""
+        if self.network is None:
+            return {}
+        return {"run_blocking": in_place, "unix_now": self.unix_now}
 
     def transport(self, name: str) -> Transport:
         """Return a fresh socket at the address of *name*."""
@@ -175,5 +193,12 @@ async def refusal(node: Node, service: str = "demo", **options: Any) -> RefusedE
 async def connected(node: Node, peer: str) -> None:
     """Wait until *node* has a standing link to *peer*."""
     async with node.events.open_subscription() as events:
-        while not any(link.member.name == peer for link in node.peers.standing_links()):
+        while not any(link.member.name == peer for link in node.overlay.peers.standing_links()):
+            await anext(events)
+
+
+async def offered(node: Node, service: str = "demo", *names: str) -> None:
+    """Wait until *node* knows that nodes of these *names* may be asked for *service*."""
+    async with node.events.open_subscription() as events:
+        while not set(names).issubset(node.registry.state_of(service).instances):
             await anext(events)

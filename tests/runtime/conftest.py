@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fabric.testing.network import Network
-from fabric.testing.pairs import Fleet, connected, echo
+from fabric.testing.pairs import Fleet, connected, echo, offered
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def fleet(tmp_path, network):
     """Return a fabric of ``home`` and ``away``; both offer nothing until they serve."""
     fleet = Fleet(tmp_path, network)
     fleet.add("home")
-    fleet.add("away", area="abroad", offers=frozenset({"demo"}))
+    fleet.add("away", area="abroad")
     return fleet
 
 
@@ -37,6 +37,8 @@ async def two(fleet, nursery):
             await nursery.start(functools.partial(at_away.serve, "demo", handler, **options))
         await connected(at_home, "away")
         await connected(at_away, "home")
+        if handler is not None:
+            await offered(at_home, "demo", "away")
         return at_home, at_away
 
     yield start

@@ -233,7 +233,7 @@ async def test_a_lost_connection_breaks_its_channels_with_a_code(
 
 async def test_the_next_channel_works_after_the_connection_came_back(autojump_clock, two):
     home, _away = await two()
-    (link,) = home.peers.standing_links()
+    (link,) = home.overlay.peers.standing_links()
     link.connection.close(Code.PEER_LOST)
     await trio.sleep(2)
     async with home.open_channel("demo") as channel:

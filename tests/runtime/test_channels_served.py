@@ -9,17 +9,19 @@ import trio
 from fabric.codes import Code
 from fabric.config import HostPort
 from fabric.errors import ChannelBroken, LocalProtocolError, RefusedError
-from fabric.testing.pairs import a_service, connected, echo, receive_all, refusal
+from fabric.testing.pairs import a_service, connected, echo, offered, receive_all, refusal
 
 
-def opened(*open_to, **terms):
-    return {"demo": a_service("demo", *open_to, **terms)}
-
-
-async def test_a_service_must_be_declared_to_be_served(autojump_clock, fleet):
-    async with fleet.open("home") as home:
-        with pytest.RaisesGroup(RefusedError):
-            await home.serve("nameless", echo)
+async def test_a_service_without_a_record_is_served_and_told_to_nobody(
+    autojump_clock, two, nursery
+):
+    home, away = await two(None)
+    await nursery.start(away.serve, "nameless", echo)
+    await trio.sleep(5)
+    (row,) = [row for row in away.snapshot()["services"] if row["name"] == "nameless"]
+    assert (row["offered_here"], row["withheld"]) == (False, "offer_not_permitted")
+    assert (await refusal(home, "nameless")).code is Code.UNKNOWN_SERVICE
+    assert (await refusal(away, "nameless")).code is Code.UNKNOWN_SERVICE
 
 
 async def test_a_service_is_served_once_at_a_time(autojump_clock, fleet, nursery):
@@ -57,7 +59,8 @@ async def test_channels_end_with_their_server_unless_they_have_another_nursery(
 
 
 async def test_an_exposed_service_is_declared_told_and_remembered(autojump_clock, fleet, nursery):
-    web = a_service("web", "node:home", backend=HostPort("127.0.0.1", 8000))
+    fleet.grant("web", "node:home")
+    web = a_service("web", backend=HostPort("127.0.0.1", 8000))
     async with fleet.open("home") as home:
         async with fleet.open("away") as away:
             await connected(home, "away")
@@ -65,7 +68,7 @@ async def test_an_exposed_service_is_declared_told_and_remembered(autojump_clock
             await away.expose(web)
             assert change.is_set()
             await nursery.start(away.serve, "web", echo)
-            await trio.sleep(1)
+            await offered(home, "web", "away")
             async with home.open_channel("web") as channel:
                 await channel.send_all(b"x")
                 assert await channel.receive_some() == b"x"
@@ -81,11 +84,12 @@ async def test_an_exposed_service_is_declared_told_and_remembered(autojump_clock
 
 
 async def test_what_the_file_has_a_backend_for_cannot_be_exposed_over_it(autojump_clock, fleet):
+    fleet.grant("web", "any")
     async with fleet.open("away") as away:
-        configured = a_service("web", "any", backend=HostPort("127.0.0.1", 8000))
+        configured = a_service("web", backend=HostPort("127.0.0.1", 8000))
         away.exposures.configured = {"web": configured}
         with pytest.raises(RefusedError) as refused:
-            await away.expose(a_service("web", "any", backend=HostPort("127.0.0.1", 9000)))
+            await away.expose(a_service("web", backend=HostPort("127.0.0.1", 9000)))
         assert refused.value.code is Code.CONFIGURED_SERVICE
         assert away.services.configs.get("web") is None
 
@@ -110,7 +114,8 @@ async def test_a_node_may_open_its_own_service(autojump_clock, fleet, nursery, l
 
 
 async def test_its_own_services_terms_hold_for_a_node_too(autojump_clock, fleet, nursery):
-    async with fleet.open("away", services=opened("node:home")) as away:
+    fleet.grant("demo", "node:home")
+    async with fleet.open("away") as away:
         await nursery.start(away.serve, "demo", echo)
         assert (await refusal(away)).code is Code.NOT_PERMITTED
         nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from fabric.codes import Code
 from fabric.config import HostPort
 from fabric.node import open_node
-from fabric.testing.pairs import Fleet, a_service, connected
+from fabric.testing.pairs import Fleet, a_service, connected, offered
 from services import tcp
 from services.roles import roles_of
 
@@ -44,7 +44,8 @@ async def until(holds):
 def fleet(tmp_path):
     fleet = Fleet(tmp_path)
     fleet.add("edge", roles=frozenset({"ingress"}))
-    fleet.add("away", roles=frozenset({"egress"}), offers=frozenset({"demo"}))
+    fleet.add("away", roles=frozenset({"egress"}))
+    fleet.grant("demo", "role:ingress", edge_exposable=True)
     return fleet
 
 
@@ -63,19 +64,17 @@ def open_way(fleet, open_node_of, a_listener):
 
     @asynccontextmanager
     async def open_(backend, *, listener=None, **settings):
-        service = a_service("demo", "role:ingress", **({"edge_exposable": True} | settings))
-        here = a_service(
-            "demo", "role:ingress", backend=backend, **({"edge_exposable": True} | settings)
-        )
+        here = a_service(backend=backend, **settings)
         async with (
             open_node_of("away", services={"demo": here}) as away,
             open_node_of(
                 "edge",
-                services={"demo": service},
+                services={"demo": a_service(**settings)},
                 listeners=(a_listener(**(listener or {})),),
             ) as edge,
         ):
             await connected(edge, "away")
+            await offered(edge, "demo", "away")
             yield Way(edge, away)
 
     return open_
@@ -144,13 +143,13 @@ async def test_a_refusal_is_a_reset_with_its_own_code(
 async def test_a_service_full_at_the_offering_node_resets_the_client(
     open_node_of, a_listener, echo_backend, received, resets
 ):
-    away = a_service("demo", "any", edge_exposable=True, backend=echo_backend, max_channels=1)
-    edge = a_service("demo", "any", edge_exposable=True)
+    away = a_service(backend=echo_backend, max_channels=1)
     async with (
         open_node_of("away", services={"demo": away}) as far,
-        open_node_of("edge", services={"demo": edge}, listeners=(a_listener(),)) as near,
+        open_node_of("edge", listeners=(a_listener(),)) as near,
     ):
         await connected(near, "away")
+        await offered(near, "demo", "away")
         way = Way(near, far)
         with await way.connect() as first:
             await tcp.send_all(first, b"ping")
@@ -161,8 +160,7 @@ async def test_a_service_full_at_the_offering_node_resets_the_client(
 
 
 async def test_with_nobody_there_a_client_is_reset(open_node_of, a_listener, received, resets):
-    service = a_service("demo", "any", edge_exposable=True)
-    async with open_node_of("edge", services={"demo": service}, listeners=(a_listener(),)) as edge:
+    async with open_node_of("edge", listeners=(a_listener(),)) as edge:
         way = Way(edge, None)
         with await way.connect() as client, resets():
             await received(client)
@@ -243,12 +241,12 @@ async def test_a_backend_that_does_not_read_stops_the_client_with_bounded_memory
 async def test_a_node_that_dies_resets_the_client_and_works_again_after_its_restart(
     open_node_of, fleet, a_listener, echo_backend, received, resets
 ):
-    here = a_service("demo", "any", edge_exposable=True, backend=echo_backend)
-    service = a_service("demo", "any", edge_exposable=True)
-    async with open_node_of("edge", services={"demo": service}, listeners=(a_listener(),)) as edge:
+    here = a_service(backend=echo_backend)
+    async with open_node_of("edge", listeners=(a_listener(),)) as edge:
         way = Way(edge, None)
         async with open_node_of("away", services={"demo": here}):
             await connected(edge, "away")
+            await offered(edge, "demo", "away")
             client = await way.connect()
             await tcp.send_all(client, b"ping")
             assert await tcp.receive(client) == b"ping"
@@ -257,6 +255,7 @@ async def test_a_node_that_dies_resets_the_client_and_works_again_after_its_rest
         async with open_node_of("away", services={"demo": here}):
             with trio.fail_after(5):
                 await connected(edge, "away")
+                await offered(edge, "demo", "away")
             with await way.connect() as client:
                 await tcp.send_all(client, b"ping")
                 assert await tcp.receive(client) == b"ping"

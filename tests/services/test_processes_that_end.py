@@ -12,7 +12,7 @@ import trio
 
 from fabric.config import HostPort
 from fabric.node import open_node
-from fabric.testing.pairs import Fleet, a_service, connected
+from fabric.testing.pairs import Fleet, connected, offered
 from services import tcp
 from services.roles import roles_of
 
@@ -24,15 +24,15 @@ PIECE = bytes(100_000)
 def fleet(tmp_path):
     fleet = Fleet(tmp_path)
     fleet.add("edge", roles=frozenset({"ingress"}))
-    fleet.add("away", roles=frozenset({"egress"}), offers=frozenset({"demo"}))
+    fleet.add("away", roles=frozenset({"egress"}))
+    fleet.grant("demo", "role:ingress", edge_exposable=True)
     return fleet
 
 
 @pytest.fixture
 def open_edge_node(fleet, a_listener):
     """The node with the listener, in this process."""
-    service = a_service("demo", "role:ingress", edge_exposable=True)
-    config = fleet.config("edge", services={"demo": service}, listeners=(a_listener(),))
+    config = fleet.config("edge", listeners=(a_listener(),))
     return lambda: open_node(config, roles=roles_of(config), transport=fleet.transport("edge"))
 
 
@@ -64,34 +64,19 @@ def open_away(fleet, tmp_path):
 
 def _document(fleet, backend):
     config = fleet.config("away")
-    (edge,) = config.peers
     return {
         "node": {
             "name": "away",
-            "fabric_id": config.fabric_id.hex(),
+            "trust_root": str(config.trust_root),
             "key": str(config.key_file),
-            "area": config.area,
+            "seeds": [str(seed) for seed in config.seeds],
+            "records": [str(place) for place in config.records],
             "roles": ["egress"],
             "state_dir": str(config.state_dir),
             "drain_timeout_s": 20,
         },
         "quic": {"listen": str(config.quic.listen)},
-        "peers": [
-            {
-                "name": edge.name,
-                "public_key": edge.public_key.hex(),
-                "address": str(edge.address),
-                "area": edge.area,
-                "roles": ["ingress"],
-            }
-        ],
-        "services": {
-            "demo": {
-                "open_to": ["role:ingress"],
-                "edge_exposable": True,
-                "backend": str(backend),
-            }
-        },
+        "services": {"demo": {"backend": str(backend)}},
     }
 
 
@@ -113,6 +98,7 @@ async def test_a_killed_node_resets_the_client_and_the_next_connection_finds_its
     async with open_edge_node() as edge:
         async with open_away(backend) as process:
             await connected(edge, "away")
+            await offered(edge, "demo", "away")
             with await _connect(edge) as client:
                 for _ in range(20):
                     assert await tcp.receive(client)
@@ -121,6 +107,7 @@ async def test_a_killed_node_resets_the_client_and_the_next_connection_finds_its
                     await received(client)
         async with open_away(echo_backend):
             await connected(edge, "away")
+            await offered(edge, "demo", "away")
             with await _connect(edge) as client:
                 await tcp.send_all(client, b"ping")
                 assert await tcp.receive(client) == b"ping"
@@ -138,6 +125,7 @@ async def test_a_node_that_is_asked_to_end_finishes_its_transfers_first(
 
     async with open_edge_node() as edge, open_away(await start_backend(send_much)) as process:
         await connected(edge, "away")
+        await offered(edge, "demo", "away")
         with await _connect(edge) as client:
             got = len(await tcp.receive(client))
             process.send_signal(signal.SIGTERM)
