@@ -101,13 +101,14 @@ def _service_row(
     name: str, registry: RegistryPlane, services: Services, unix_now: float, *, is_core: bool
 ) -> Row:
     config, terms = services.configs.get(name), registry.terms(name)
-    withheld = services.withheld.get(name)
+    is_served = name in services.offerings
+    withheld = services.may_offer(name) if is_served else None
     return {
         "name": name,
         "open_to": [str(selector) for selector in terms.open_to] if terms else [],
         "edge_exposable": terms.edge_exposable if terms else False,
         "core": is_core,
-        "offered_here": name in services.offerings and withheld is None,
+        "offered_here": is_served and withheld is None,
         "withheld": withheld.label if withheld is not None else None,
         "backend": str(config.backend) if config and config.backend else None,
         "instances": list(registry.state_of(name).instances),

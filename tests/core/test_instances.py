@@ -1,22 +1,10 @@
-"""The choice among instances: least loaded, then nearest, and never one that hangs alone."""
+"""How busy instances are, and when the next of them is worth a try."""
 
 from fabric.codes import Code
-from fabric.core.identity import NodeName
-from fabric.core.instances import WORTH_ANOTHER, Candidate, Loads, attempt_within, ranked
+from fabric.core.identity import NodeId
+from fabric.core.instances import WORTH_ANOTHER, Loads, attempt_within
 
-A, B, C = NodeName("a"), NodeName("b"), NodeName("c")
-
-
-def test_the_least_loaded_comes_first_and_the_nearest_of_equals() -> None:
-    assert ranked([Candidate(A, 2, 0.001), Candidate(B, 1, 0.2), Candidate(C, 1, 0.1)]) == [
-        C,
-        B,
-        A,
-    ]
-
-
-def test_an_unmeasured_round_trip_comes_after_every_measured_one() -> None:
-    assert ranked([Candidate(A, 0, None), Candidate(B, 0, 9.0)]) == [B, A]
+A, B = NodeId("a"), NodeId("b")
 
 
 def test_one_that_hangs_leaves_time_for_the_others() -> None:
@@ -63,3 +51,16 @@ def test_a_refusal_about_the_opener_is_not_worth_another_instance() -> None:
     }
 
     assert not about_the_opener & WORTH_ANOTHER
+
+
+def test_whatever_keeps_a_node_from_being_connected_is_about_that_node() -> None:
+    about_the_connection = {
+        Code.BAD_PROOF,
+        Code.HANDSHAKE_TIMEOUT,
+        Code.NO_HELLO,
+        Code.PIN_MISMATCH,
+        Code.STALE_INSTANCE,
+        Code.UNKNOWN_KEY,
+    }
+
+    assert about_the_connection <= WORTH_ANOTHER

@@ -6,7 +6,7 @@ from fabric.core.grants import Grants
 from fabric.core.identity import NodeName
 from fabric.core.verdicts import Standing
 from fabric.testing.records import AFabric
-from tests.core.a_directory import ADirectory
+from tests.core.a_directory import ADirectory, ARegistry
 
 EDGE = Subject(name=NodeName("edge-1"), area="edge", roles=frozenset({"ingress"}))
 HOME = Subject(name=NodeName("home-1"), area="home")
@@ -23,6 +23,17 @@ def test_open_to_of_the_signed_record_decides() -> None:
 
     assert grants.objection("demo", EDGE, client=None) is None
     assert grants.objection("demo", HOME, client=None) is Code.NOT_PERMITTED
+
+
+def test_the_terms_are_those_of_the_signed_record() -> None:
+    grants, _directory, _fabric = some_grants(
+        open_to=("area:edge",), edge_exposable=True, max_channels=7
+    )
+    terms = grants.terms("demo")
+
+    assert terms is not None
+    assert [str(selector) for selector in terms.open_to] == ["area:edge"]
+    assert (terms.edge_exposable, terms.max_channels) == (True, 7)
 
 
 def test_an_empty_open_to_is_a_closed_door() -> None:
@@ -83,3 +94,17 @@ def test_a_node_in_its_grace_goes_on_with_its_offers_and_begins_no_new_one() -> 
 
     assert grants.may_go_on("demo", node) is None
     assert grants.may_offer("demo", node) is Code.SURVIVAL_GRACE
+
+
+def test_this_node_in_its_grace_may_serve_what_it_said_it_offers_and_nothing_more() -> None:
+    scene = ARegistry()
+    scene.service("demo")
+    scene.service("other")
+    scene.offer("me", "demo")
+    assert scene.registry.may_serve("other") is None
+    scene.node("me", Standing.GRACE, roles=("ingress",))
+
+    assert scene.registry.may_serve("demo") is None
+    assert scene.registry.may_serve("other") is Code.SURVIVAL_GRACE
+    scene.service("demo", revoked=True)
+    assert scene.registry.may_serve("demo") is Code.REVOKED
