@@ -15,7 +15,6 @@ import structlog
 import trio
 from attrs import define, field
 
-from fabric.codes import Code
 from fabric.config import HostPort, ListenerConfig, ServiceConfig
 from fabric.errors import ConfigError
 from fabric.runtime.metrics import Metrics
@@ -50,7 +49,7 @@ class Ingress:
         :exc:`ConfigError`, everything being as it was, when any of them cannot be had.
         """
         async with self._changing:
-            sockets = await bind(wanted, services, held=self._listeners.keys())
+            sockets = await bind(wanted, held=self._listeners.keys())
             self.adopt(wanted, services, sockets)
 
     def adopt(self, wanted: Sequence[ListenerConfig], services: Services, new: Sockets) -> None:
@@ -118,7 +117,7 @@ async def open_ingress(
 
     Raises :exc:`ConfigError` when a listener cannot be had.
     """
-    sockets = await bind(listeners, services)
+    sockets = await bind(listeners)
     async with trio.open_nursery() as nursery:
         refusals = RefusalLog(metrics)
         nursery.start_soon(refusals.run)
@@ -129,14 +128,14 @@ async def open_ingress(
 
 
 async def bind(
-    wanted: Sequence[ListenerConfig], services: Services, held: Iterable[HostPort] = ()
+    wanted: Sequence[ListenerConfig], held: Iterable[HostPort] = ()
 ) -> dict[HostPort, socket.socket]:
     """Listen on every address of *wanted* that is not *held* yet: all of them, or none.
 
     Raises :exc:`ConfigError` with everything that is wrong with *wanted*.
     """
     bound: dict[HostPort, socket.socket] = {}
-    mistakes = mistakes_in(wanted, services)
+    mistakes = mistakes_in(wanted)
     try:
         for number, config in enumerate(wanted):
             if config.listen in held or config.listen in bound:
@@ -159,20 +158,14 @@ def _unbindable(number: int, address: HostPort, error: OSError) -> str:
     return f"{what}; free the address or choose another"
 
 
-def mistakes_in(wanted: Sequence[ListenerConfig], services: Services) -> list[str]:
+def mistakes_in(wanted: Sequence[ListenerConfig]) -> list[str]:
     """What is wrong with *wanted* before anything is bound.
 
-    A service that is not in *services* may still be offered by a peer: it is judged when a
-    connection opens it, by both ends.
+    Whether a service may be opened to the world outside is said by its signed record, which may
+    come or change at any time: it is judged when a connection opens it, by both ends.
     """
-    mistakes = []
-    for number, config in enumerate(wanted):
-        service = services.get(config.service)
-        if service is not None and not service.edge_exposable:
-            code = Code.NOT_EDGE_EXPOSABLE
-            mistakes.append(
-                f"listeners[{number}].service: {code.label}: {config.service}: {code.remedy}"
-            )
-        if config.listen in [earlier.listen for earlier in wanted[:number]]:
-            mistakes.append(f"listeners[{number}].listen: {config.listen} twice; remove one")
-    return mistakes
+    return [
+        f"listeners[{number}].listen: {config.listen} twice; remove one"
+        for number, config in enumerate(wanted)
+        if config.listen in [earlier.listen for earlier in wanted[:number]]
+    ]

@@ -120,6 +120,7 @@ class Letters(Protocol):
         Returns why the record does not count; ``None`` if it does, or is held, or there is none.
 
         *teller* is the key that the other end has proved, which says nothing about whether it is
-        anybody's here: a record of another key is not taken from it. What does not verify is counted and forgotten, and never raised. The roots end at the first that
-        is refused, so that a stranger has this node verify one root in vain, not sixteen.
+        anybody's here: a record of another key is not taken from it. What does not verify is
+        counted and forgotten, and never raised. The roots end at the first that is refused, so
+        that a stranger has this node verify one root in vain, not sixteen.
         """

@@ -111,7 +111,7 @@ def _record_in(envelope: Envelope) -> Record:
 
 
 def _own_dates(given: Iterable[Envelope], me: NodeId) -> list[int]:
-    """Return when the operator's records of this node were signed: its clock is not behind them."""
+    """Return when the given records of this node were signed: its clock is not behind them."""
     found = (decode_record(each.payload) for each in given)
     return [
         each.issued_at for each in found if isinstance(each, NodeRecord) and each.subject == me

@@ -5,7 +5,7 @@ Theory of operation
 
 A link lives in the nursery of its peer and ends with its connection. Its tasks:
 
-- *listen* reads the control stream: waves, probes, what is said of liveness, ``Draining``, ``Bye``;
+- *listen* reads the control stream: waves, probes, rumours of liveness, ``Draining``, ``Bye``;
 - *drain* writes there what others have put in the link's outbox;
 - *watch* closes the connection as ``peer_silent`` when nothing was heard for four seconds, in
   which liveness has probed four times: QUIC's own idle timeout is for connections without users;

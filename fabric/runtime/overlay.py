@@ -28,11 +28,21 @@ from fabric.core.frames import Bye
 from fabric.core.identity import NodeId, NodeName, has_signed
 from fabric.core.liveness import Liveness
 from fabric.core.neighbours import Neighbours
-from fabric.core.planes import Planes
+from fabric.core.planes import Planes, PlaneState
 from fabric.core.records import Key
 from fabric.core.roster import Address, Member
 from fabric.core.standing import Standings
-from fabric.runtime import gossip, liveness, meeting, neighbours, own_words, peers, registry, seeds
+from fabric.runtime import (
+    gossip,
+    liveness,
+    meeting,
+    neighbours,
+    own_words,
+    peers,
+    registry,
+    seeds,
+    sync,
+)
 from fabric.runtime.candidates import candidates_at
 from fabric.runtime.events import EventBus
 from fabric.runtime.knowledge import Knowledge
@@ -45,7 +55,6 @@ from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.refused_peers import RefusedPeers
 from fabric.runtime.roster import DirectoryRoster, member_of
 from fabric.runtime.switchboard import Switchboard
-from fabric.runtime.sync import SyncStreams
 from fabric.trio_quic import Endpoint
 
 log = structlog.get_logger()
@@ -87,7 +96,7 @@ class Overlay:
             planes=planes,
             unix_now=knowledge.unix_now,
         )
-        self.streams = SyncStreams(receive=self.gossip.receive, planes=planes)
+        self.streams = sync.SyncStreams(receive=self.gossip.receive, planes=planes)
         self.own_words = own_words.OwnWords(
             me=me,
             directory=knowledge.directory,
@@ -218,6 +227,7 @@ class Overlay:
     # -- running --
     def bodies(self, endpoint: Endpoint) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
         """Yield each plane that has a task of its own, by name, in the order of data flow."""
+        self.planes.entered(sync.PLANE, PlaneState.RUNNING)  # it runs in the links
         yield meeting.PLANE, partial(self.meeting.run, endpoint)
         yield seeds.PLANE, partial(self.seeds.run, endpoint)
         yield peers.PLANE, partial(self.peers.run, endpoint)
