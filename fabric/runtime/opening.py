@@ -39,9 +39,6 @@ FAIR_WAIT: Final = 1.0
 deadline of milliseconds is not to talk a service down."""
 
 
-_TIMED_OUT: Final = frozenset({Code.DEADLINE, Code.HANDSHAKE_TIMEOUT})
-
-
 class Registry(Protocol):
     """What the opener asks of the registry, and tells it. Nothing in it waits."""
 
@@ -176,10 +173,12 @@ class Opener:
     async def _try(self, ask: _Ask, instance: Instance, within: float) -> _Won:
         """Ask *instance*, and tell the registry what came of it."""
         service, node = ask.service, instance.node
+        until = trio.current_time() + within
         try:
             won = await self._attempt(ask, node, instance.name, within)
         except RefusedError as refused:
-            if within >= FAIR_WAIT or refused.code not in _TIMED_OUT:
+            is_late = refused.code is Code.DEADLINE or trio.current_time() >= until
+            if not is_late or within >= FAIR_WAIT:
                 self.registry.failed(service, node, refused.code, "channel")
             raise
         self.registry.proved(service, node, won.rtt, "channel")

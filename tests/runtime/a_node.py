@@ -88,7 +88,7 @@ class ANode:
         with trio.move_on_after(within):
             await self.around.dial(other)
             return self.link(other)
-        raise RefusedError(Code.DEADLINE)
+        raise RefusedError(Code.HANDSHAKE_TIMEOUT)
 
     def link(self, other: "ANode"):
         """Link this node to *other*, so that channels can be opened there."""
