@@ -311,6 +311,8 @@ class Dialler:
                 return Code.PIN_MISMATCH
             if roster.by_key(key) is None:  # revoked while we dialled
                 return roster.why_not(key)
+        elif self.we.standings.of(node_id_of(key)) is not None:
+            return Code.DUPLICATE  # it was met on another way: nobody dials a connected peer
         return self.we.bar_of(key)
 
     def _hello(self, challenge: Challenge) -> Hello:

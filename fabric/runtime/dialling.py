@@ -9,12 +9,13 @@ from attrs import define
 
 from fabric.codes import Code
 from fabric.core.admission import Dialler, Ourselves
-from fabric.core.identity import NONCE_BYTES
-from fabric.core.roster import DialIntent
+from fabric.core.identity import NONCE_BYTES, NodeId, node_id_of
+from fabric.core.roster import Address, DialIntent, Seed
 from fabric.errors import RefusedError
 from fabric.net.resolve import resolve
 from fabric.runtime.admission import Enter, refusal_of, send_hello
 from fabric.runtime.closing import close
+from fabric.runtime.refused_peers import NO_REFUSAL
 from fabric.trio_quic import Connection, ConnectionClosed, Endpoint
 
 
@@ -26,27 +27,46 @@ class Dialling:
     enter: Enter
     """Takes over the connections that both ends agreed on."""
 
-    async def dial(self, way: DialIntent, endpoint: Endpoint, timeout: float) -> bytes:
-        """Try *way* once, and return the key of whoever was met there, admitted.
+    async def dial(self, way: DialIntent, endpoint: Endpoint, timeout: float) -> None:
+        """Try *way* once, until whoever answers is admitted.
 
         Raises :exc:`RefusedError` when nothing comes of it within *timeout* and the seconds that
         Hello may take: nobody answers, the wrong one does, or either end says no.
         """
+        await self._introduce(await self._connect(way, endpoint, timeout), way)
+
+    async def find(self, address: Address, endpoint: Endpoint, timeout: float) -> NodeId:
+        """As :meth:`dial`, by address alone; return who is there.
+
+        That may be a peer to which a link stands already, or this node itself: they need no link.
+        """
+        way = Seed(address)
+        connection = await self._connect(way, endpoint, timeout)
+        try:
+            await self._introduce(connection, way)
+        except RefusedError as refused:
+            if refused.code not in NO_REFUSAL:
+                raise
+        return node_id_of(_key_of(connection))
+
+    async def _connect(self, way: DialIntent, endpoint: Endpoint, timeout: float) -> Connection:
         try:
             address = await resolve(way.address, v6=":" in endpoint.address[0], timeout=timeout)
-            connection = await endpoint.connect(address, pin=way.pin, timeout=timeout)
+            return await endpoint.connect(address, pin=way.pin, timeout=timeout)
         except ConnectionClosed as closed:
             raise refusal_of(closed) from closed
         except OSError as error:
             raise RefusedError(Code.HANDSHAKE_TIMEOUT, str(error)) from error
-        return await self._introduce(connection, way)
 
-    async def _introduce(self, connection: Connection, way: DialIntent) -> bytes:
-        assert connection.peer_key is not None
-        dialler = Dialler(self.we, way, connection.peer_key, os.urandom(NONCE_BYTES))
+    async def _introduce(self, connection: Connection, way: DialIntent) -> None:
+        dialler = Dialler(self.we, way, _key_of(connection), os.urandom(NONCE_BYTES))
         try:
             await send_hello(connection, dialler, self.enter)
         except trio.Cancelled:
             close(connection, Code.SHUTTING_DOWN)
             raise
-        return connection.peer_key
+
+
+def _key_of(connection: Connection) -> bytes:
+    assert connection.peer_key is not None  # or connect() would not have returned
+    return connection.peer_key

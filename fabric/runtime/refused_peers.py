@@ -15,6 +15,9 @@ from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.refusals import RefusalLog
 
+NO_REFUSAL: Final = frozenset({Code.DUPLICATE, Code.ITSELF})
+"""The other of two dials was kept, which is success; or a node is among its own seeds."""
+
 UNREACHED: Final = frozenset({Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY})
 """Ends of an attempt that say nothing against it."""
 
@@ -30,8 +33,8 @@ class RefusedPeers:
     def tell(self, refused: RefusedError, address: Address, *, side: str, peer: str) -> None:
         """Count, log and publish an attempt that came to nothing, on the side that it is on."""
         code = refused.code
-        if code is Code.DUPLICATE:
-            return  # the other of two dials was kept: that is success
+        if code in NO_REFUSAL:
+            return
         # Not being there is no refusal, and is told under another name.
         event = "peer.missed" if code in UNREACHED else "peer.refused"
         self.metrics.hellos_refused.add(code, side)

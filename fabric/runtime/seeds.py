@@ -19,8 +19,8 @@ from attrs import define, field
 
 from fabric.config import HostPort
 from fabric.core.backoff import Backoff
-from fabric.core.identity import NodeId, node_id_of
-from fabric.core.roster import Address, Seed
+from fabric.core.identity import NodeId
+from fabric.core.roster import Address
 from fabric.errors import RefusedError
 from fabric.runtime.dialling import Dialling
 from fabric.runtime.refused_peers import RefusedPeers
@@ -54,14 +54,18 @@ class Seeds:
     refused: RefusedPeers
     rng: random.Random
     met: Callable[[Address, NodeId], None]
-    """Told of who was met at a seed, and admitted."""
+    """Told of who is at a seed: a peer that is linked now, or this node itself."""
     tried: trio.Event = field(init=False, factory=trio.Event)
-    """Set once each seed was tried, or one has answered."""
+    """Set once each seed was tried, or a peer has answered at one."""
+    _untried: set[Address] = field(init=False)
     _asked: trio.MemorySendChannel[Address] = field(init=False)
     _asks: trio.MemoryReceiveChannel[Address] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._asked, self._asks = trio.open_memory_channel(MOST_WAITING)
+        self._untried = set(self.addresses)
+        if not self._untried:
+            self.tried.set()
 
     def dial(self, address: Address) -> None:
         """Dial *address* once, soon. Returns at once."""
@@ -71,16 +75,11 @@ class Seeds:
     async def run(self, endpoint: Endpoint) -> NoReturn:
         """Try every seed at once, and then those that are asked for, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._try_all, endpoint)
+            for address in self.addresses:
+                nursery.start_soon(self._try_eagerly, address, endpoint)
             while True:
                 await self._try(await self._asks.receive(), endpoint)
         raise AssertionError("unreachable")
-
-    async def _try_all(self, endpoint: Endpoint) -> None:
-        async with trio.open_nursery() as nursery:
-            for address in self.addresses:
-                nursery.start_soon(self._try_eagerly, address, endpoint)
-        self.tried.set()
 
     async def _try_eagerly(self, address: Address, endpoint: Endpoint) -> None:
         backoff = Backoff(self.rng, floor=EAGER, ceiling=SLOWEST)
@@ -90,16 +89,22 @@ class Seeds:
             await trio.sleep(backoff.next_delay())
 
     async def _try(self, address: Address, endpoint: Endpoint) -> bool:
+        """Dial *address* once; return whether anybody was met there."""
         try:
-            key = await self.dialling.dial(Seed(address), endpoint, DIAL_WITHIN)
+            node = await self.dialling.find(address, endpoint, DIAL_WITHIN)
         except RefusedError as refused:
             self.refused.tell(refused, address, side="dialler", peer="")
+            self._was_tried(address)
             return False
-        node = node_id_of(key)
         log.info("seed.answered", address=str(HostPort(*address)), node=node)
-        self.tried.set()
         self.met(address, node)
+        self._was_tried(address, is_peer=node != self.dialling.we.me.node_id)
         return True
+
+    def _was_tried(self, address: Address, *, is_peer: bool = False) -> None:
+        self._untried.discard(address)
+        if is_peer or not self._untried:
+            self.tried.set()
 
 
 def seeds_of(*sources: Iterable[Address]) -> tuple[Address, ...]:

@@ -113,13 +113,16 @@ class Acquaintances:
         for root in roots:
             if any(isinstance(each, Rejected) for each in self._adopt(root)):
                 break
-        return self.take(record) if record else None
+        return self.take(record, of=teller) if record else None
 
     def _adopt(self, root: bytes) -> list[object]:
         return [*self.trust.adopt([unpack_envelope(root)], Times(BORN))]
 
-    def take(self, packed: bytes) -> Code | None:
-        """Hold the node record that *packed* is, or return what speaks against it."""
+    def take(self, packed: bytes, of: bytes | None = None) -> Code | None:
+        """Hold the node record that *packed* is, or return what speaks against it.
+
+        *of*: the only key that it may be about.
+        """
         try:
             verdict = self.trust.judge(unpack_envelope(packed), Times(BORN), key_of=lambda _: None)
         except RecordError as error:
@@ -127,11 +130,12 @@ class Acquaintances:
         match verdict:
             case Rejected(code):
                 return code
-            case Accepted(NodeRecord() as record):
+            case Accepted(NodeRecord() as record) if of in {None, record.key_bytes}:
                 held = self.records.get(record.node_id)
                 if held is None or held.order < record.order:
                     self.records[record.node_id] = record
-        return None
+                return None
+        return Code.UNKNOWN_KEY
 
     def hold(self, *envelopes: Envelope) -> None:
         for envelope in envelopes:

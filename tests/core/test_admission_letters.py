@@ -61,7 +61,7 @@ def test_a_record_of_somebody_else_admits_nobody() -> None:
     home.carry(a_record("other"))
 
     assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.UNKNOWN_KEY
-    assert [each.name for each in away.knows.members()] == ["other"]
+    assert not away.knows.members()
 
 
 @pytest.mark.parametrize(
@@ -222,6 +222,16 @@ def test_a_revoked_node_at_a_seeds_address_is_refused() -> None:
     home.knows.hold(a_record("away", generation=2, revoked=True))
 
     assert refused_by_dialler(home.dialler(away, AT_A_SEED), away.acceptor()) is Code.REVOKED
+
+
+def test_a_seed_behind_which_a_connected_peer_is_gets_no_hello() -> None:
+    home, away = ANode("home", "away"), ANode("away", "home")
+    admitted(away.dialler(home), home.acceptor())
+    standing = home.standings.of(away.id)
+    dialler = home.dialler(away, AT_A_SEED)
+
+    assert dialler.receive(challenge_of(away.acceptor()), 0.0) == [Refuse(Code.DUPLICATE)]
+    assert home.standings.of(away.id) is standing
 
 
 def test_a_peer_that_is_dialled_by_its_key_is_not_asked_for_its_record() -> None:
