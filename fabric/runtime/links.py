@@ -8,7 +8,8 @@ A link lives in the nursery of its peer and ends with its connection. Its tasks:
 - *listen* reads the control stream: waves, probes, rumours of liveness, ``Draining``, ``Bye``;
 - *drain* writes there what others have put in the link's outbox;
 - *watch* closes the connection as ``peer_silent`` when nothing was heard for four seconds, in
-  which liveness has probed four times: QUIC's own idle timeout is for connections without users;
+  which liveness has probed four times: QUIC's own idle timeout is for connections without users.
+  Liveness probes the link that stands; a spare one is asked here;
 - *sync* repairs, on a stream of its own, what waves have missed;
 - *accept* takes the channels that the peer opens.
 
@@ -172,8 +173,12 @@ class Link:
         await self.outbox.drain(self._send)
 
     async def _send(self, data: bytes) -> None:
-        async with self._telling:
-            await self.control.stream.send_all(data)
+        """Write *data*. A peer that does not take it in time is closed: it may be cut in two."""
+        with trio.move_on_after(TELL_WITHIN) as scope:
+            async with self._telling:
+                await self.control.stream.send_all(data)
+        if scope.cancelled_caught:
+            close(self.connection, Code.PEER_SILENT, "it takes no control frames")
 
     async def tell(self, frame: Frame) -> None:
         """Put *frame* on the control stream. A peer that does not take it in time is closed.
@@ -181,18 +186,18 @@ class Link:
         Raises nothing of the peer's doing: what becomes of the link is the link's affair.
         """
         try:
-            with trio.move_on_after(TELL_WITHIN) as scope:
-                await self._send(encode(frame))
+            await self._send(encode(frame))
         except QuicError:  # stopped, if the connection is not closed anyway
             close(self.connection, Code.UNEXPECTED_FRAME, "the control stream was stopped")
-        if scope.cancelled_caught:
-            close(self.connection, Code.PEER_SILENT, "it takes no control frames")
 
     # -- silence --
     async def _watch(self) -> None:
         while True:
             began, sent, received = self._marks()
-            await trio.sleep_until(min(began + LOOK_EVERY, self._silent_at()))
+            with trio.move_on_at(min(began + LOOK_EVERY, self._silent_at())):
+                if self.is_spare:
+                    await self.connection.ping()
+                await trio.sleep_forever()
             now, sent_now, received_now = self._marks()
             if now >= self._silent_at():
                 close(self.connection, Code.PEER_SILENT)
@@ -232,6 +237,8 @@ class Link:
         it, or never knew that it is spare."""
         while True:
             await self._spared.wait()
+            if not self.is_spare:  # it stands again, since this task was woken
+                continue
             with trio.move_on_after(seconds):
                 await self._reinstated.wait()
                 continue
