@@ -37,6 +37,9 @@ class NodeLetters:
         return self.trust.roots_after(version, room=most_bytes)
 
     def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
-        if roots:
-            self.judged(told.HeardRoots(tuple(roots), node_id_of(teller)))
+        for root in roots:
+            version = self.root_version
+            refused = self.judged(told.HeardRoots((root,), node_id_of(teller)))
+            if refused is not None and self.root_version == version:
+                break
         return self.judged(told.Presented(teller, record)) if record else None
