@@ -94,6 +94,8 @@ class DirectoryRoster:
 
     # -- where --
     def ways_to(self, member: Member) -> list[DialIntent]:
+        if self.by_id(member.node_id) is None:
+            return []  # barred, or expired by now: it would be refused
         found = dict.fromkeys([*self._last_seen(member.node_id), *self._said(member.node_id)])
         return [Direct(member, address) for address in found]
 
