@@ -180,7 +180,9 @@ class Node:
             rng=rng,
         )
         self.registry = self.overlay.registry
-        self.services = Services(dict(config.services), self.registry.may_offer)
+        self.services = Services(
+            dict(config.services), self.registry.may_offer, serving=self.registry.serving
+        )
         self.exposures = Exposures(self.services, config.state_dir, config.services)
         self.exposures.load()
         self.accepter = Accepter(

@@ -18,6 +18,9 @@ grade        when
 ``refused``  it was offered by a node that may not: not shown, not tried
 ===========  ====================================================================================
 
+What this node itself offers is what it serves, from the moment that it does: its own record says
+the same a little later, to others.
+
 A node whose own record has expired but which is in its *grace* keeps what it offered before and
 adds nothing. Offered before is what it signed before the expiry, what was heard of it while its
 record was live, and what this node's own disk remembers of it: nobody is to lose a service by
@@ -36,7 +39,7 @@ from attrs import define, field, frozen
 from fabric.codes import Code
 from fabric.core.grants import decay, is_offerer
 from fabric.core.identity import NodeId, NodeName
-from fabric.core.records import NodeRecord, OffersRecord
+from fabric.core.records import NodeRecord
 from fabric.core.verdicts import Standing
 from fabric.core.views import GONE, DirectoryView, LivenessView, Sworn, name_of
 
@@ -70,6 +73,15 @@ class Offering:
         return self.grade in INSTANCES
 
 
+@frozen
+class _Word:
+    """What one node offers, as far as that is known here."""
+
+    services: tuple[str, ...]
+    is_hint: bool = False
+    from_cache: bool = False
+
+
 MOST_SHUNNED: Final = 1024
 """Nodes; beyond it, those that would be forgiven first are."""
 
@@ -89,6 +101,8 @@ class Offerings:
     _before: dict[NodeId, frozenset[str]] = field(init=False, factory=dict)
     """What each node offered when its own record was last live."""
     _shunned: dict[NodeId, tuple[Code, float]] = field(init=False, factory=dict)
+    _serving: tuple[str, ...] | None = field(init=False, default=None)
+    """What this node serves; ``None`` until it was told."""
 
     def of(self, service: str) -> Mapping[NodeId, Offering]:
         """Return every offering of *service* by node, in no order that means anything."""
@@ -98,6 +112,10 @@ class Offerings:
         """Return what *node* says that it offers, whether or not it may."""
         return self._names.get(node, ())
 
+    def before(self, node: NodeId) -> frozenset[str]:
+        """Return what *node* may go on with in its grace."""
+        return self._before.get(node, frozenset())
+
     def services(self) -> frozenset[str]:
         """Return every name that anybody offers."""
         return frozenset(self._by_service)
@@ -105,22 +123,30 @@ class Offerings:
     # -- what changes them --
     def read_node(self, node: NodeId) -> set[str]:
         """Take anew all that *node* offers; return the services that this is about."""
-        offers, was = self.directory.offers(node), self.named(node)
-        names = () if offers is None or offers.record.revoked else offers.record.services
+        self._remember(node)
+        word, was = self._word(node), self.named(node)
         for service in was:
             self._drop(service, node)
-        if offers is None or not names:
+        if not word.services:
             self._names.pop(node, None)
-        else:
-            self._names[node] = names
-            self._grade_all(node, offers)
-        return {*was, *names}
+            return set(was)
+        self._names[node] = word.services
+        for service in word.services:
+            offering = self._offering(service, node, word)
+            self._by_service.setdefault(service, {})[node] = offering
+        return {*was, *word.services}
 
     def read_service(self, service: str) -> None:
         """Grade anew every offer of *service*: its own record changed."""
         for node in list(self.of(service)):
-            if offers := self.directory.offers(node):
-                self._by_service[service][node] = self._offering(service, node, offers)
+            word = self._word(node)
+            if service in word.services:
+                self._by_service[service][node] = self._offering(service, node, word)
+
+    def serve(self, services: tuple[str, ...]) -> set[str]:
+        """Go by *services* for what this node offers; return those that this is about."""
+        self._serving = services
+        return self.read_node(self.me)
 
     def shun(self, node: NodeId, code: Code, until: float) -> None:
         """Use no offer of *node* before *until*."""
@@ -143,15 +169,20 @@ class Offerings:
         if not offerings:
             del self._by_service[service]
 
-    def _grade_all(self, node: NodeId, offers: Sworn[OffersRecord]) -> None:
-        self._remember(node, offers)
-        for service in offers.record.services:
-            offering = self._offering(service, node, offers)
-            self._by_service.setdefault(service, {})[node] = offering
+    def _word(self, node: NodeId) -> _Word:
+        if node == self.me and self._serving is not None:
+            return _Word(self._serving)
+        offers = self.directory.offers(node)
+        if offers is None or offers.record.revoked:
+            return _Word(())
+        is_hint = offers.standing != Standing.LIVE
+        return _Word(offers.record.services, is_hint=is_hint, from_cache=offers.from_cache)
 
-    def _remember(self, node: NodeId, offers: Sworn[OffersRecord]) -> None:
+    def _remember(self, node: NodeId) -> None:
         """Note what counts as offered before, should the record of *node* expire."""
-        described = self.directory.node(node)
+        offers, described = self.directory.offers(node), self.directory.node(node)
+        if offers is None or offers.record.revoked or not offers.record.services:
+            return
         if described is None or described.record.revoked:
             self._before.pop(node, None)
         elif (
@@ -161,35 +192,31 @@ class Offerings:
         ):
             self._before[node] = frozenset(offers.record.services)
 
-    def _offering(self, service: str, node: NodeId, offers: Sworn[OffersRecord]) -> Offering:
+    def _offering(self, service: str, node: NodeId, word: _Word) -> Offering:
         described = self.directory.node(node)
-        grade, code = self._graded(service, node, described, offers)
+        grade, code = self._graded(service, node, described, word)
         return Offering(
             node=node,
             name=name_of(described.record) if described else NodeName(node),
             grade=grade,
             code=code,
-            from_cache=offers.from_cache,
+            from_cache=word.from_cache,
         )
 
     def _graded(
-        self,
-        service: str,
-        node: NodeId,
-        described: Sworn[NodeRecord] | None,
-        offers: Sworn[OffersRecord],
+        self, service: str, node: NodeId, described: Sworn[NodeRecord] | None, word: _Word
     ) -> tuple[Grade, Code | None]:
         if described is None:
             return Grade.REFUSED, Code.UNKNOWN_RECORD
         if code := decay(described):
             return Grade.REFUSED, code
-        if described.standing == Standing.GRACE and service not in self._before.get(node, ()):
+        if described.standing == Standing.GRACE and service not in self.before(node):
             return Grade.REFUSED, Code.SURVIVAL_GRACE
         if refusal := self._refusal_by_service(service, described.record):
             return refusal
         if code := self._absence(node):
             return Grade.WAITING, code
-        return (Grade.USABLE if offers.standing == Standing.LIVE else Grade.HINT), None
+        return (Grade.HINT if word.is_hint else Grade.USABLE), None
 
     def _refusal_by_service(
         self, service: str, node: NodeRecord

@@ -58,6 +58,7 @@ from fabric.core.registry_events import (
     Proved,
     Recorded,
     ServiceChanged,
+    Serving,
     Shunned,
     Sought,
     Status,
@@ -125,6 +126,8 @@ class Registry:
         match event:
             case Recorded(key):
                 return self._settle(self._read(key), now)
+            case Serving(services):
+                return self._settle(self.offerings.serve(services), now)
             case Turned(node):
                 return self._settle(self.offerings.read_node(node), now)
             case Shunned(node, code, seconds):
@@ -257,7 +260,7 @@ class Registry:
         What it offered when its own record expired it goes on with, for its grace.
         """
         code = self.grants.may_offer(service, self.me)
-        if code is Code.SURVIVAL_GRACE and service in self.offerings.named(self.me):
+        if code is Code.SURVIVAL_GRACE and service in self.offerings.before(self.me):
             return None
         return code
 

@@ -29,6 +29,13 @@ class Recorded:
 
 
 @frozen
+class Serving:
+    """This node serves *services* now, and may. Its own record says so a little later."""
+
+    services: tuple[str, ...]
+
+
+@frozen
 class Turned:
     """Liveness says something else of *node* than before."""
 
@@ -80,7 +87,7 @@ class Ticked:
     """A second has passed, or so."""
 
 
-Event: TypeAlias = Recorded | Turned | Proved | Failed | Sought | Shunned | Ticked
+Event: TypeAlias = Recorded | Serving | Turned | Proved | Failed | Sought | Shunned | Ticked
 
 
 # -- effects --

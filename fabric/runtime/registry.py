@@ -34,6 +34,7 @@ from fabric.core.registry_events import (
     Proved,
     Recorded,
     ServiceChanged,
+    Serving,
     Shunned,
     Sought,
     Status,
@@ -118,6 +119,10 @@ class RegistryPlane:
     def turned(self, node: NodeId, _state: object = None) -> None:
         """Look anew at what liveness says of *node*: it knows already."""
         self._receive(Turned(node))
+
+    def serving(self, services: tuple[str, ...]) -> None:
+        """Go by *services* for what this node offers, from now on."""
+        self._receive(Serving(services))
 
     def shunned(self, node: NodeId, code: Code, seconds: float) -> None:
         """Use no offer of *node* for *seconds*."""

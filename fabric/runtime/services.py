@@ -15,6 +15,7 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.config import ServiceConfig
+from fabric.core.records import MOST_OFFERS
 from fabric.errors import LocalProtocolError
 from fabric.runtime.inbound import InboundChannel
 
@@ -49,6 +50,8 @@ class Services:
     """Every service that has settings here, offered or not."""
     may_offer: Callable[[str], Code | None]
     """Returns what speaks against this node offering a service, if anything."""
+    serving: Callable[[tuple[str, ...]], None] = field(kw_only=True)
+    """Told at once of what is served here and may be offered, whenever that changes."""
     offerings: dict[str, Offering] = field(init=False, factory=dict)
     withheld: dict[str, Code] = field(init=False, factory=dict)
     """What is served here and may not be offered, as of the last :meth:`review`, and why."""
@@ -88,28 +91,29 @@ class Services:
         self._tell()
 
     def permitted_names(self) -> tuple[str, ...]:
-        """Return what this node serves and may offer, sorted: what it says in its record."""
-        return tuple(sorted(name for name in self.offerings if self.may_offer(name) is None))
+        """Return what this node serves and may offer, sorted: what it says in its record.
+
+        The first by name, when it is more than a record takes.
+        """
+        names = sorted(name for name in self.offerings if self.may_offer(name) is None)
+        return tuple(names[:MOST_OFFERS])
 
     def review(self) -> None:
         """Look anew at what may be offered; log what that changes, and tell who waits for it."""
+        if self._withhold():
+            self._wake()
+
+    def _withhold(self) -> bool:
+        """Bring :attr:`withheld` up to date; return whether it is another."""
         codes = ((name, self.may_offer(name)) for name in sorted(self.offerings))
-        withheld = {name: code for name, code in codes if code is not None}
-        was, self.withheld = self.withheld, withheld
-        if was == withheld:
-            return
-        for name, code in withheld.items():
+        was, self.withheld = self.withheld, {name: code for name, code in codes if code}
+        for name, code in self.withheld.items():
             if was.get(name) is not code:
-                log.warning(
-                    "service.withheld",
-                    service=name,
-                    code=code,
-                    reason=code.sentence,
-                    remedy=code.remedy,
-                )
-        for name in sorted(was.keys() & self.offerings.keys() - withheld.keys()):
+                told = {"code": code, "reason": code.sentence, "remedy": code.remedy}
+                log.warning("service.withheld", service=name, **told)
+        for name in sorted(was.keys() & self.offerings.keys() - self.withheld.keys()):
             log.info("service.permitted", service=name)
-        self._wake()
+        return was != self.withheld
 
     def next_change(self) -> trio.Event:
         """Return what the next change of a declaration, an offering or a permission will set.
@@ -119,9 +123,10 @@ class Services:
         return self._changed
 
     def _tell(self) -> None:
-        self.review()
+        self._withhold()
         self._wake()
 
     def _wake(self) -> None:
+        self.serving(self.permitted_names())
         self._changed.set()
         self._changed = trio.Event()

@@ -4,6 +4,7 @@ from fabric.codes import Code
 from fabric.core.access import Subject
 from fabric.core.grants import Grants
 from fabric.core.identity import NodeName
+from fabric.core.registry_events import Serving
 from fabric.core.verdicts import Standing
 from fabric.testing.records import AFabric
 from tests.core.a_directory import ADirectory, ARegistry
@@ -104,6 +105,7 @@ def test_this_node_in_its_grace_may_serve_what_it_said_it_offers_and_nothing_mor
     assert scene.registry.may_serve("other") is None
     scene.node("me", Standing.GRACE, roles=("ingress",))
 
+    scene.say(Serving(()))  # it has just been restarted
     assert scene.registry.may_serve("demo") is None
     assert scene.registry.may_serve("other") is Code.SURVIVAL_GRACE
     scene.service("demo", revoked=True)

@@ -3,9 +3,10 @@
 import pytest
 
 from fabric.codes import Code
+from fabric.core.identity import NodeName
 from fabric.core.instances import WORTH_ANOTHER
 from fabric.core.offerings import MOST_SHUNNED
-from fabric.core.registry_events import Shunned
+from fabric.core.registry_events import ServiceChanged, Serving, Shunned, Status
 from fabric.core.resolution import (
     MOST_TRIED,
     UNLINKED_LOAD,
@@ -330,3 +331,35 @@ def test_a_node_without_a_record_of_its_own_opens_nothing() -> None:
     scene.directory.held.pop(scene.fabric.node("me").key)
 
     assert scene.code() is Code.NO_OWN_RECORD
+
+
+# -- this node's own --
+def test_what_this_node_serves_counts_at_once_whatever_its_record_says() -> None:
+    scene = a_demo()
+    assert scene.say(Serving(("demo",))) == [
+        ServiceChanged("demo", Status.MISSING, Status.CANDIDATE_ONLY, added=(NodeName("me"),))
+    ]
+    assert scene.order() == ["me"]
+
+    scene.offer("me", "demo")
+    scene.say(Serving(()))
+    assert scene.order() == []
+    scene.offer("me", "demo")
+    assert scene.order() == []
+
+
+def test_what_this_node_serves_and_may_not_offer_is_not_resolved() -> None:
+    scene = a_demo()
+    scene.say(Serving(("demo",)))
+    scene.service("demo", offer_by=("node:somebody",))
+    assert scene.order() == []
+
+    scene.service("demo")
+    assert scene.order() == ["me"]
+
+
+def test_until_it_says_what_it_serves_a_node_goes_by_its_record() -> None:
+    scene = a_demo()
+    scene.offer("me", "demo")
+
+    assert scene.order() == ["me"]

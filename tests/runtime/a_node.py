@@ -72,7 +72,9 @@ class ANode:
             events=self.events,
             planes=self.planes,
         )
-        self.services = Services({}, may_offer=self.registry.may_offer)
+        self.services = Services(
+            {}, may_offer=self.registry.may_offer, serving=self.registry.serving
+        )
         self.opener = Opener(reach=self.reach, **shared)
         self.accepter = Accepter(
             me=name, services=self.services, take_sync=lambda *_: False, **shared

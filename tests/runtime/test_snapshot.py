@@ -104,7 +104,7 @@ async def test_a_service_of_this_node_shows_its_backend_and_whether_it_is_offere
     assert (row["backend"], row["status"]) == ("127.0.0.1:8080", "missing")
 
     nodes.service()
-    nodes.hold(nodes.fabric.offers("home", "demo"))
+    home.services.review()
     row = row_of(home)
     assert (row["offered_here"], row["withheld"]) == (True, None)
     assert (row["instances"], row["resolved_to"]) == (["home"], "home")
