@@ -131,6 +131,11 @@ class Peer:
         self.is_nudged = False
         await trio.lowlevel.checkpoint()
 
+    async def wait_vacant(self) -> None:
+        """Wait until no link stands."""
+        while self.link is not None:
+            await self._changed.wait()
+
     async def wait_connected(self) -> Link:
         """Wait until a link stands, and return it."""
         while self.link is None:

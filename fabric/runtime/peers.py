@@ -57,6 +57,10 @@ PLANE: Final = "peers"
 LOOK_AGAIN: Final = 5.0
 """Seconds until the roster is asked again for a way to a peer that had none."""
 
+STAYED_FOR: Final = 2.0
+"""Seconds after which the end of a link is a loss. One that ends sooner was an attempt that
+failed: whoever admits and closes at once is not dialled as eagerly as who has restarted."""
+
 SLOWLY: Final = 60.0
 """Seconds between two dials of a peer that nobody has seen for long."""
 
@@ -250,6 +254,7 @@ class Peers:
                 self.events.publish("peer.draining", peer=name)
             case Bye(code=code):
                 if code == Code.DUPLICATE:
+                    link.spare()  # or who says this of every link would have any number of them
                     self._retire(self._peer(link), link, Code.DUPLICATE)
         self.audience.heard(link, frame)
 
@@ -288,9 +293,9 @@ class Peers:
             for way in ways:
                 if peer.link is None:
                     await self._dial(peer, way, endpoint)
-            if peer.link is None:
-                self._forget_if_stray(peer)
-                await peer.wait_before_next(self._delay(peer))
+            self._forget_if_stray(peer)
+            await peer.wait_vacant()
+            await peer.wait_before_next(self._delay(peer))
 
     def _delay(self, peer: Peer) -> float:
         """Return the seconds until *peer* is dialled again."""
@@ -359,7 +364,8 @@ class Peers:
             peer.stand(peer.links[promoted])
             self.audience.connected(peer.links[promoted])
             return True
-        peer.redial.lost(trio.current_time())
+        if trio.current_time() - link.opened_at >= STAYED_FOR:
+            peer.redial.lost(trio.current_time())
         peer.turn(PeerState.WAITING, code)
         peer.stand(None)
         self.events.publish("peer.disconnected", peer=peer.member.name, code=code)
