@@ -7,7 +7,7 @@ import trio
 
 from fabric.codes import Code
 from fabric.errors import ChannelBroken
-from fabric.testing.pairs import connected, receive_all, refusal
+from fabric.testing.pairs import connected, offered, receive_all, refusal
 
 
 async def test_bytes_go_both_ways_and_each_end_closes_its_own(autojump_clock, two):
@@ -167,6 +167,7 @@ async def test_a_handlers_bug_resets_its_channel_and_leaves_serve(autojump_clock
         raise ZeroDivisionError
 
     async def use(home):
+        await offered(home, "demo", "away")
         with suppress(ChannelBroken):
             async with home.open_channel("demo") as channel:
                 try:
@@ -226,7 +227,8 @@ async def test_a_lost_connection_breaks_its_channels_with_a_code(
             await channel.receive_some()
         assert trio.current_time() - began < 5.0
     assert broken.value.code is Code.PEER_SILENT
-    assert (await refusal(home)).code is Code.NO_INSTANCE
+    refused = await refusal(home)
+    assert (refused.code, refused.hop) == (Code.PEER_LOST, "away")
     await trio.sleep(1)
     assert logged("peer.disconnected", peer="away", code=Code.PEER_SILENT)
 
@@ -249,7 +251,8 @@ async def test_a_draining_node_takes_no_channel_and_lets_the_open_ones_finish(
         nursery.start_soon(away.drain)
         await trio.sleep(0.5)
         assert away.state == "draining"
-        assert (await refusal(home)).code is Code.NO_INSTANCE
+        refused = await refusal(home)
+        assert (refused.code, refused.hop) == (Code.DRAINING, "away")
         await channel.send_all(b"last words")
         assert await channel.receive_some() == b"last words"
     assert logged("node.drained", reset=0)

@@ -54,8 +54,8 @@ async def test_one_that_hangs_leaves_time_for_the_next(autojump_clock, fleet, nu
     nursery.cancel_scope.cancel()
 
 
-async def test_channels_spread_over_the_instances(autojump_clock, fleet, nursery):
-    fleet.add("third")
+async def test_channels_spread_over_instances_that_are_as_near(autojump_clock, fleet, nursery):
+    fleet.add("third", area="abroad")
     await start(fleet, nursery, "away", echo)
     await start(fleet, nursery, "third", echo)
     async with fleet.open("home") as home:

@@ -46,6 +46,7 @@ async def test_channels_end_with_their_server_unless_they_have_another_nursery(
                 )
 
         await nursery.start(serve)
+        await offered(home, "demo", "away")
         async with home.open_channel("demo") as channel:
             scope.cancel()
             await trio.sleep(1)
