@@ -19,8 +19,8 @@ from fabric.core.frames import (
     Frame,
     Hello,
     HelloOk,
-    Offers,
     Open,
+    Records,
     Refused,
 )
 from fabric.core.identity import FabricId
@@ -134,15 +134,14 @@ async def test_an_unknown_key_is_refused(autojump_clock, fleet, network, served,
 async def test_a_node_that_is_not_listed_is_refused_and_both_ends_say_why(
     autojump_clock, fleet, logged
 ):
-    async with fleet.open("home", peers=()), fleet.open("away") as away:
+    fleet.members["away"] = evolve(fleet.members["away"], is_listed=False)
+    async with fleet.open("home"), fleet.open("away") as away:
         await trio.sleep(2)
-        (row,) = away.snapshot()["peers"]
-        assert (row["state"], row["reason"]) == ("refused", "unknown_key")
     (at_home, *_) = logged("peer.refused", side="acceptor")
     (at_away, *_) = logged("peer.refused", side="dialler")
     assert at_home["code"] is at_away["code"] is Code.UNKNOWN_KEY
     assert at_home["peer"] == away.node_id
-    assert (at_away["peer"], at_away["by"]) == ("home", "peer")
+    assert (at_away["address"], at_away["by"]) == ("10.0.0.1:4433", "peer")
     assert at_away["remedy"] == Code.UNKNOWN_KEY.remedy
 
 
@@ -272,8 +271,10 @@ async def test_ten_refusals_of_a_code_are_logged_in_full_and_no_more(
 async def test_a_wrong_pin_is_refused_before_anything_is_said(
     autojump_clock, fleet, network, logged
 ):
-    """At the address of ``away`` somebody else answers."""
+    """Where ``away`` was, somebody else answers."""
     async with fleet.open("home") as home:
+        async with fleet.open("away"):
+            await connected(home, "away")
         impostor = identity_of(NodeKey.from_seed(b"i" * 32))
         transport = network.transport(fleet.members["away"].address)
         async with open_endpoint_on(transport, identity=impostor):
@@ -287,11 +288,12 @@ async def test_a_wrong_pin_is_refused_before_anything_is_said(
 async def test_a_node_with_another_key_than_listed_hears_why_nobody_comes(
     autojump_clock, fleet, logged
 ):
-    async with fleet.open("home"):
-        other = fleet.folder / "other.key"
-        other.write_text(("ab" * 32) + "\n")
-        other.chmod(0o600)
-        async with fleet.open("away", key_file=other, peers=()):
+    async with fleet.open("home") as home:
+        async with fleet.open("away"):
+            await connected(home, "away")
+        other = fleet.folder / "other" / "node.key"
+        fleet.papers.write_key("somebody-else", other)
+        async with fleet.open("away", key_file=other, seeds=(), state_dir=other.parent):
             await trio.sleep(3)
     assert logged("peer.refused", side="dialler", code=Code.PIN_MISMATCH)
     assert logged("peer.refused", side="acceptor", code=Code.PIN_MISMATCH)
@@ -395,7 +397,7 @@ async def test_a_dial_that_was_given_up_late_leaves_the_standing_link_standing(
         await nursery.start(away.serve, "demo", echo)
         await connected(home, "away")
         await connected(away, "home")
-        (real,) = home.peers.standing_links()
+        (real,) = home.overlay.peers.standing_links()
         async with open_stranger(network, HOME, key_of(fleet, "away")) as late:
             said = hello(
                 key_of(fleet, "away"),
@@ -409,19 +411,19 @@ async def test_a_dial_that_was_given_up_late_leaves_the_standing_link_standing(
             assert real.is_spare
             late.connection.close(Code.HANDSHAKE_TIMEOUT, Code.HANDSHAKE_TIMEOUT.label)
             await trio.sleep(1)
-        assert home.peers.standing_links() == [real]
+        assert home.overlay.peers.standing_links() == [real]
         await trio.sleep(60)
         async with home.open_channel("demo") as channel:
             await channel.send_all(b"x")
             assert await channel.receive_some() == b"x"
-        assert home.peers.standing_links() == [real]
+        assert home.overlay.peers.standing_links() == [real]
         nursery.cancel_scope.cancel()
 
 
 async def test_a_peer_that_takes_no_control_frames_is_as_good_as_silent(
     autojump_clock, fleet, network, logged
 ):
-    page = Offers(names=("x" * 60,) * 64, open_to=((),) * 64, edge_exposable=(False,) * 64)
+    page = Records(items=((bytes(4000), 0, bytes(8), 0),))
     async with (
         fleet.open("home") as home,
         open_stranger(network, HOME, key_of(fleet, "away")) as deaf,
@@ -429,7 +431,7 @@ async def test_a_peer_that_takes_no_control_frames_is_as_good_as_silent(
         challenge = await deaf.challenge()
         await deaf.say(hello(key_of(fleet, "away"), challenge, key_of(fleet, "home").public))
         assert isinstance(await deaf.answer(), HelloOk)
-        (link,) = home.peers.standing_links()
+        (link,) = home.overlay.peers.standing_links()
         for _ in range(64):
             with suppress(QuicError):
                 await link.tell(page)

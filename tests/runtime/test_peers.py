@@ -1,16 +1,17 @@
 """Peers: met, kept, lost and met again. Real nodes on a network in memory."""
 
+from types import SimpleNamespace
+
 import pytest
 import trio
 import trio.testing
 from attrs import evolve
 
 from fabric.codes import Code
-from fabric.config import PeerConfig
 from fabric.errors import ChannelBroken, UnreachableError
 from fabric.runtime.links import SILENT_AFTER, SPARE_FOR
 from fabric.runtime.peer import PeerState
-from fabric.testing.pairs import a_service, connected
+from fabric.testing.pairs import connected, offered
 
 
 async def echo(channel):
@@ -19,17 +20,22 @@ async def echo(channel):
 
 
 def peer(node, name):
-    return next(p for p in node.peers.by_id.values() if p.member.name == name)
+    return next(p for p in node.overlay.peers.by_id.values() if p.member.name == name)
 
 
 def links(node):
-    return [link for p in node.peers.by_id.values() for link in p.links.values()]
+    return [link for p in node.overlay.peers.by_id.values() for link in p.links.values()]
 
 
 async def until(condition, *args, **facts):
     """Wait for *condition*; the clock of these tests jumps, so looking often costs nothing."""
     while not condition(*args, **facts):
         await trio.sleep(0.01)
+
+
+def a_clock_at(moment):
+    """The module `time`, stopped, for whoever looks at nothing else of it."""
+    return SimpleNamespace(time=lambda: float(moment))
 
 
 @pytest.fixture
@@ -131,6 +137,7 @@ async def test_channels_on_the_other_of_two_links_run_out(
     async with fleet.open("home") as home, fleet.open("away") as away:
         await nursery_for_nodes.start(away.serve, "demo", echo)
         await connected(home, "away")
+        await offered(home, "demo", "away")
         async with home.open_channel("demo") as channel:
             standing = peer(home, "away").link
             standing.spare()
@@ -181,6 +188,7 @@ async def test_a_quick_restart_replaces_the_old_process_and_ends_its_channels(
         away = await nursery_for_nodes.start(old.run)
         await nursery_for_nodes.start(away.serve, "demo", echo)
         await connected(home, "away")
+        await offered(home, "demo", "away")
         holding = home.open_channel("demo")
         channel = await holding.__aenter__()
         await old.kill()
@@ -220,7 +228,7 @@ async def test_a_restarted_peer_that_only_we_can_dial_is_usable_within_two_secon
 async def test_a_second_process_with_the_same_key_is_refused(
     autojump_clock, fleet, nursery_for_nodes, logged, monkeypatch
 ):
-    monkeypatch.setattr("fabric.runtime.boot.time.time", lambda: 1_800_000_000.0)
+    monkeypatch.setattr("fabric.runtime.boot.time", a_clock_at(1_800_000_000))
     async with fleet.open("home") as home, fleet.open("away") as away:
         await connected(home, "away")
         await connected(away, "home")
@@ -241,7 +249,7 @@ async def test_an_older_process_is_refused_while_the_newer_is_connected(
 ):
     async with fleet.open("home") as home, fleet.open("away") as away:
         await connected(home, "away")
-        monkeypatch.setattr("fabric.runtime.boot.time.time", lambda: 1_000_000_000.0)
+        monkeypatch.setattr("fabric.runtime.boot.time", a_clock_at(1_000_000_000))
         fleet.members["away"] = evolve(fleet.members["away"], address=("10.0.0.9", 4433))
         stale = Running(fleet, "away", state_dir=fleet.folder / "stale")
 
@@ -259,7 +267,7 @@ async def test_a_peers_crash_restarts_only_its_own_task(autojump_clock, fleet, l
         await connected(home, "away")
         await connected(home, "third")
         untouched = peer(home, "third").link
-        ways_to, crashes = home.peers.roster.ways_to, []
+        ways_to, crashes = home.overlay.peers.roster.ways_to, []
 
         def ways_that_fail_once(member):
             if member.name == "away" and not crashes:
@@ -267,7 +275,7 @@ async def test_a_peers_crash_restarts_only_its_own_task(autojump_clock, fleet, l
                 raise UnreachableError("weather")
             return ways_to(member)
 
-        home.peers.roster.ways_to = ways_that_fail_once
+        home.overlay.peers.roster.ways_to = ways_that_fail_once
         peer(home, "away").link.connection.close(Code.PEER_LOST)
 
         await until(lambda: crashes)
@@ -284,7 +292,7 @@ async def test_a_bug_in_a_peers_task_is_not_weather(autojump_clock, fleet):
 
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True, allow_unwrapped=True):
         async with fleet.open("home") as home:
-            home.peers.roster.ways_to = fail
+            home.overlay.peers.roster.ways_to = fail
             await trio.sleep(60)
 
 
@@ -298,18 +306,17 @@ async def test_a_peer_that_leaves_says_so_and_is_dialled_again(autojump_clock, f
             await connected(home, "away")
 
 
-async def test_offers_are_learnt_and_forgotten_with_the_peer(
+async def test_offers_are_learnt_and_are_not_used_once_the_peer_is_gone(
     autojump_clock, fleet, nursery_for_nodes
 ):
-    fleet.services = {}
-    logs = a_service("logs", "area:home", edge_exposable=True)
+    fleet.grant("logs", "area:home", edge_exposable=True)
     async with fleet.open("home") as home:
-        async with fleet.open("away", services={"logs": logs}) as away:
+        async with fleet.open("away") as away:
             await connected(home, "away")
             with trio.CancelScope() as serving:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(away.serve, "logs", echo)
-                    await until(lambda: home.book.knows("logs"))
+                    await offered(home, "logs", "away")
                     (row,) = [r for r in home.snapshot()["services"] if r["name"] == "logs"]
                     assert row["open_to"] == ["area:home"]
                     assert row["edge_exposable"]
@@ -318,24 +325,24 @@ async def test_offers_are_learnt_and_forgotten_with_the_peer(
                         await channel.send_all(b"x")
                         assert await channel.receive_some() == b"x"
                     serving.cancel()
-            await until(lambda: not home.book.knows("logs"))
+            await until(lambda: not home.registry.state_of("logs").instances)
             await nursery_for_nodes.start(away.serve, "logs", echo)
-            await until(lambda: home.book.knows("logs"))
-        await until(lambda: not home.book.knows("logs"))
+            await offered(home, "logs", "away")
+        await until(lambda: not home.registry.state_of("logs").instances)
 
 
-async def test_this_nodes_own_entry_in_the_list_of_peers_is_left_out(autojump_clock, fleet):
-    me = fleet.members["home"]
+async def test_a_seed_that_is_this_node_itself_is_left(autojump_clock, fleet, logged):
     config = fleet.config("home")
-    own = PeerConfig(name="home", public_key=me.key.public, area="home")
-
-    async with fleet.open("home", peers=(*config.peers, own)) as home:
-        assert [p.member.name for p in home.peers.by_id.values()] == ["away"]
+    async with fleet.open("home", seeds=(*config.seeds, config.quic.listen)) as home:
+        await trio.sleep(30)
+        assert [p.member.name for p in home.overlay.peers.by_id.values()] == ["away"]
+    assert not logged("peer.connected")
 
 
 async def test_a_peer_that_refuses_us_is_tried_patiently(autojump_clock, fleet, logged):
     """Thirty seconds after the start would be time for a hundred eager attempts."""
-    async with fleet.open("away", peers=()) as away, fleet.open("home"):
+    fleet.members["home"] = evolve(fleet.members["home"], is_listed=False)
+    async with fleet.open("away") as away, fleet.open("home"):
         await trio.sleep(30)
         refused = away.metrics.hellos_refused.series[Code.UNKNOWN_KEY, "acceptor"]
         assert 5 < refused < 40

@@ -8,13 +8,14 @@ from attrs import evolve
 
 from fabric.codes import Code
 from fabric.core.codec import FrameReader, encode
-from fabric.core.frames import Draining, Hello, HelloOk, Offers, Open
+from fabric.core.frames import Draining, Hello, HelloOk, Observed, Open
 from fabric.core.identity import FabricId
 from fabric.core.proof import hello_statement
 from fabric.net.tls import certificate_for
 from fabric.runtime.admission import next_frame
 from fabric.runtime.closing import code_of_close
-from fabric.runtime.peers import MOST_LINKS, Peers
+from fabric.runtime.meeting import Meeting
+from fabric.runtime.peers import MOST_LINKS
 from fabric.testing.factories import FABRIC_ID, a_frame
 from fabric.trio_quic import Identity, QuicError, open_endpoint_on
 
@@ -81,7 +82,7 @@ async def test_a_peer_that_floods_its_control_stream_ends_itself_alone(
     async with fleet.open("home") as home:
         connection, control = await thief.enter()
         control.on_grant(1 << 30)
-        page = encode(Offers(names=(), open_to=(), edge_exposable=()))
+        page = encode(a_frame(Observed))
         with trio.move_on_after(5), suppress(QuicError):
             await control.send_all(page * 10_000)
         control.stop(7)
@@ -96,7 +97,7 @@ async def test_one_peer_has_a_bounded_number_of_links(autojump_clock, fleet, thi
         for _ in range(3 * MOST_LINKS):
             await thief.enter()
         await trio.sleep(1)
-        (peer,) = home.peers.by_id.values()
+        (peer,) = home.overlay.peers.by_id.values()
         assert len(peer.links) <= MOST_LINKS
         assert peer.link is not None
         assert peer.link.connection.closed is None
@@ -119,18 +120,6 @@ async def test_draining_is_told_of_once(autojump_clock, fleet, thief, logged):
         await control.send_all(100 * encode(Draining(until=1000)))
         await trio.sleep(1)
         assert len(logged("peer.draining")) == 1
-
-
-async def test_many_offers_with_many_selectors_are_one_frame(autojump_clock, fleet, thief):
-    names = tuple(f"service-{number:02}" for number in range(64))
-    selectors = tuple(f"node:a-rather-long-name-{number:02}" for number in range(16))
-    offers = Offers(names=names, open_to=(selectors,) * 64, edge_exposable=(False,) * 64)
-    async with fleet.open("home") as home:
-        connection, control = await thief.enter()
-        await control.send_all(encode(offers))
-        await trio.sleep(1)
-        assert connection.closed is None
-        assert "service-63" in home.book.offered_by("away")
 
 
 async def test_a_stream_that_is_reset_at_once_leaves_nothing(autojump_clock, fleet, thief):
@@ -160,14 +149,14 @@ async def test_a_stranger_who_leaves_before_it_is_met_ends_nothing(
     autojump_clock, fleet, network, monkeypatch
 ):
     """The look at those who left comes between a connection's acceptance and its task."""
-    meet = Peers._meet
+    meet = Meeting._meet
 
     async def late(self, connection, *greeted):
         connection.close(99, "left")
         await trio.sleep(3)
         await meet(self, connection, *greeted)
 
-    monkeypatch.setattr(Peers, "_meet", late)
+    monkeypatch.setattr(Meeting, "_meet", late)
     async with fleet.open("home") as home:
         transport = network.transport(("10.0.9.8", 4433))
         key = fleet.members["away"].key
