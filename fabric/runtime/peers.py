@@ -410,7 +410,7 @@ class Peers:
 
     async def wait_settled(self) -> None:
         """Wait until every peer is connected or was tried once."""
-        for peer in self.by_id.values():
+        for peer in list(self.by_id.values()):  # who is met meanwhile is settled
             await peer.settled.wait()
 
     def standing_links(self) -> list[Link]:
