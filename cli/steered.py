@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import trio
 from attrs import frozen
 
 from fabric.config import ServiceConfig
+from fabric.core.envelope import Envelope
+from fabric.core.records import Key
 from fabric.node import Node
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
+from fabric.runtime.snapshot import Row
 from services.egress import Egress
 from services.ingress import Ingress
 
@@ -39,6 +42,24 @@ class SteeredNode:
 
     def channel(self, channel_id: str) -> Mapping[str, Any] | None:
         return self.node.channel(channel_id)
+
+    def directory_rows(self, kind: str = "") -> Iterator[Row]:
+        return self.node.directory_rows(kind)
+
+    def trace(self, key: Key) -> Row | None:
+        return self.node.trace(key)
+
+    def member_rows(self) -> Iterator[Row]:
+        return self.node.member_rows()
+
+    def wave_rows(self) -> Sequence[Row]:
+        return self.node.wave_rows()
+
+    def registry_report(self) -> Row:
+        return self.node.registry_report()
+
+    def publish(self, envelope: Envelope) -> Row:
+        return self.node.publish(envelope)
 
     async def drain(self) -> None:
         """Take no new work at the edges or from peers, let what is open finish, reset the rest.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,24 +26,30 @@ from fabric.codes import Code
 from fabric.config import HostPort, NodeConfig, ServiceConfig, load_config
 from fabric.core.admission import Myself
 from fabric.core.backoff import Backoff
+from fabric.core.envelope import Envelope
 from fabric.core.frames import Draining
 from fabric.core.identity import NodeId, NodeName, node_id_of
 from fabric.core.planes import Planes, PlaneState
+from fabric.core.records import Key
 from fabric.net.tls import NodeKey, certificate_for, load_key
 from fabric.runtime import registry as registry_plane
 from fabric.runtime import snapshot as views
 from fabric.runtime.accepting import Accepter
 from fabric.runtime.boot import claim_boot_seq, draw_instance
 from fabric.runtime.channels import Channel, Channels
+from fabric.runtime.directory_rows import DirectoryRows
 from fabric.runtime.events import EventBus
 from fabric.runtime.exposures import Exposures
+from fabric.runtime.health import health_rows
 from fabric.runtime.inbound import InboundChannel
 from fabric.runtime.knowledge import Knowledge, open_knowledge
 from fabric.runtime.links import AnyLink
 from fabric.runtime.logs import hush
+from fabric.runtime.member_rows import MemberRows
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.opening import Opener
 from fabric.runtime.overlay import Overlay
+from fabric.runtime.publishing import publish
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.services import Services
 from fabric.runtime.supervise import keep_plane
@@ -180,6 +186,7 @@ class Node:
             rng=rng,
         )
         self.registry = self.overlay.registry
+        self._directory = DirectoryRows(knowledge)
         self.services = Services(
             dict(config.services), self.registry.may_offer, serving=self.registry.serving
         )
@@ -333,6 +340,7 @@ class Node:
         return {
             "v": views.VERSION,
             "node": self._row(),
+            "health": health_rows(overlay, self.services),
             "peers": [
                 views.peer_row(peer, readings, overlay.liveness.core)
                 for peer in sorted(overlay.peers.by_id.values(), key=lambda each: each.member.name)
@@ -345,6 +353,30 @@ class Node:
             "listeners": [row for role in self.roles.values() for row in _listener_rows(role)],
             "counters": views.counters_of(self.endpoint),
         }
+
+    def directory_rows(self, kind: str = "") -> Iterator[views.Row]:
+        """Return what is held of the directory, of *kind* or of all, by key."""
+        return self._directory.records(kind)
+
+    def trace(self, key: Key) -> views.Row | None:
+        """Return what is held at *key* and how it came; its subject may be a member's name."""
+        return self._directory.trace(key)
+
+    def wave_rows(self) -> list[views.Row]:
+        """Return the last waves that came by, the latest first."""
+        return self._directory.waves()
+
+    def member_rows(self) -> Iterator[views.Row]:
+        """Yield every member, this node too, by name."""
+        return MemberRows(self.overlay).rows()
+
+    def publish(self, envelope: Envelope) -> views.Row:
+        """Let a signed record begin its way here. Raises :exc:`RefusedError` if it is refused."""
+        return publish(envelope, self.knowledge, self.overlay.gossip)
+
+    def registry_report(self) -> views.Row:
+        """Return ``fabric_registry_runtime_report``, and a row for each service."""
+        return views.registry_tables(self.registry, self.services, self.knowledge.unix_now())
 
     def _row(self) -> views.Row:
         return {

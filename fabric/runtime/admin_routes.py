@@ -14,6 +14,8 @@ from fabric.config import ServiceConfig, values
 from fabric.errors import ConfigError, RefusedError
 from fabric.net.asgi_answers import Answer, LiveAnswer, Write
 from fabric.net.asgi_types import App, Receive, Scope, Send
+from fabric.runtime.admin_directory import DirectoryNode, DirectoryRoutes
+from fabric.runtime.admin_json import encode_in_turns
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.scrape import Snapshot
@@ -24,12 +26,8 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 15.0
 """A comment goes to silent subscribers that often, so that both ends notice a dead one."""
 
-ROWS_PER_TURN = 500
-"""Rows of a snapshot encoded at a time: 2 ms. 20,000 channels at once would be 100 ms, in which
-no byte of any of them moves."""
 
-
-class AdminNode(Protocol):
+class AdminNode(DirectoryNode, Protocol):
     """What the admin socket needs of a node."""
 
     @property
@@ -80,6 +78,7 @@ class NodeRoutes:
             ("POST", "/v1/stop", self.stop),
             ("POST", "/v1/services", self.expose),
             ("DELETE", "/v1/services/{name}", self.unexpose),
+            *DirectoryRoutes(self.node).table(),
         ]
 
     async def metrics(self, request: Request) -> Answer:
@@ -136,25 +135,6 @@ class NodeRoutes:
         await self.node.unexpose(name)
         return Answer.of_json({"name": name})
 
-
-async def encode_in_turns(snapshot: Snapshot) -> bytes:
-    """As ``json.dumps``, letting the node's other tasks run every :data:`ROWS_PER_TURN` rows."""
-    tables = []
-    for name, table in snapshot.items():
-        encoded = await _encode_rows(table) if isinstance(table, list) else _encode(table)
-        tables.append(f"{_encode(name)}:{encoded}")
-    return f"{{{','.join(tables)}}}\n".encode()
-
-
-async def _encode_rows(rows: list[Any]) -> str:
-    turns = []
-    for start in range(0, len(rows), ROWS_PER_TURN):
-        await trio.lowlevel.checkpoint()
-        turns.append(_encode(rows[start : start + ROWS_PER_TURN])[1:-1])
-    return f"[{','.join(turns)}]"
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 _READERS: Mapping[str, Callable[[object], object]] = {
     "name": values.read_name,

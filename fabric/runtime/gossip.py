@@ -100,7 +100,7 @@ class GossipPlane:
     """What somebody has to look at, with what was last said of it."""
     _queue: deque[told.Event] = field(init=False, factory=deque)
     _is_busy: bool = field(init=False, default=False)
-    _refused: Code | None = field(init=False, default=None)
+    _refused: told.Refused | None = field(init=False, default=None)
     """Why the record before was not taken; the last of several."""
     _timer: Timer = field(init=False, factory=Timer)
 
@@ -124,6 +124,11 @@ class GossipPlane:
 
     def judged(self, event: told.Event) -> Code | None:
         """As :meth:`receive`; return why something of it was not taken, if so."""
+        refused = self.objection(event)
+        return None if refused is None else refused.code
+
+    def objection(self, event: told.Event) -> told.Refused | None:
+        """As :meth:`receive`; return what was said of something that was not taken, if so."""
         self._refused = None
         self.receive(event)
         return self._refused
@@ -189,7 +194,7 @@ class GossipPlane:
             case told.Reissue(key, above):
                 self.reissue(key, above)
             case told.Refused(code):
-                self._refused = code
+                self._refused = effect
                 self.metrics.records_refused.add(code)
             case told.Alarm(code, detail, from_peer):
                 self._alarm(code, detail, from_peer)

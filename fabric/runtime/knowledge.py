@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import field, frozen
 
+from fabric.codes import Code
 from fabric.config import NodeConfig
 from fabric.core import gossip_events as told
 from fabric.core.clocks import Floor
@@ -40,12 +41,15 @@ class Knowledge:
     me: NodeId
     trust: Trust
     directory: Directory
+    floor: Floor
     readings: Readings
     gossip: Gossip
     cache: PeerCache
     remembered: Snapshot
     """What the disk held at the start, beside the records."""
     unix_now: Callable[[], float] = field(repr=False)
+    alarms: dict[Code, str]
+    """What is wrong with the disk, with the details."""
     effects: list[told.Effect] = field(init=False, factory=list)
     """What followed from taking all of it in: to be carried out once there is who does."""
 
@@ -85,7 +89,13 @@ async def open_knowledge(
     """
     root, given = _given(config)
     path = config.state_dir / CACHE_FILE
-    async with open_peer_cache(path, run_blocking=run_blocking) as cache:
+    alarms: dict[Code, str] = {}
+    async with open_peer_cache(
+        path,
+        run_blocking=run_blocking,
+        on_alarm=alarms.__setitem__,
+        on_clear=alarms.__delitem__,
+    ) as cache:
         remembered = await cache.load()
         dates = [_record_in(root).issued_at, *_own_dates(given, me)]
         floor = Floor.opened(unix_now(), stored=_stored_floor(remembered), given=dates)
@@ -93,7 +103,18 @@ async def open_knowledge(
         directory = Directory()
         readings = Readings(directory, trust.fabric_id, lambda: floor.times(unix_now()).now)
         gossip = Gossip(me, directory=directory, trust=trust, floor=floor, rng=rng)
-        knowledge = Knowledge(me, trust, directory, readings, gossip, cache, remembered, unix_now)
+        knowledge = Knowledge(
+            me,
+            trust=trust,
+            directory=directory,
+            floor=floor,
+            readings=readings,
+            gossip=gossip,
+            cache=cache,
+            remembered=remembered,
+            unix_now=unix_now,
+            alarms=alarms,
+        )
         knowledge.recall(given)
         yield knowledge
 

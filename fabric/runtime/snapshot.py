@@ -84,6 +84,14 @@ def plane_rows(planes: Planes) -> list[Row]:
     ]
 
 
+def registry_tables(registry: RegistryPlane, services: Services, unix_now: float) -> Row:
+    """Return the registry as a report to the control plane, and row by row as people read it."""
+    return {
+        "fabric_registry_runtime_report": registry.report(unix_now),
+        "services": service_rows(registry, services, unix_now),
+    }
+
+
 def service_rows(registry: RegistryPlane, services: Services, unix_now: float) -> list[Row]:
     """Return ``services``: those that the registry knows and those that have settings here.
 

@@ -19,13 +19,13 @@ from structlog.testing import capture_logs
 
 from fabric.codes import Code
 from fabric.config import AdminConfig, HostPort, NodeConfig, admin_socket_path
-from fabric.core.access import parse_selector
 from fabric.errors import ConfigError, RefusedError
 from fabric.net.asgi_answers import Answer, LiveAnswer
 from fabric.net.unix import Credentials
 from fabric.runtime.admin import serve_admin
 from fabric.runtime.admin_access import Access, access_of
-from fabric.runtime.admin_routes import ROWS_PER_TURN, NodeRoutes, encode_in_turns
+from fabric.runtime.admin_json import ROWS_PER_TURN, encode_in_turns
+from fabric.runtime.admin_routes import NodeRoutes
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 
@@ -126,7 +126,13 @@ async def administered(folder, node, **options):
 def a_config(folder, **admin):
     group = grp.getgrgid(os.getegid()).gr_name
     admin = AdminConfig(**{"group": group} | admin)
-    return NodeConfig(name="n", fabric_id=bytes(16), area="a", state_dir=folder / "s", admin=admin)
+    return NodeConfig(
+        name="n",
+        trust_root=folder / "root.json",
+        key_file=folder / "n.key",
+        state_dir=folder / "s",
+        admin=admin,
+    )
 
 
 async def test_the_snapshot_is_the_nodes_own(tmp_path):
@@ -205,13 +211,11 @@ async def test_a_stop_is_answered_before_it_is_begun(tmp_path):
 
 async def test_a_service_is_exposed_and_taken_back(tmp_path):
     node = FakeNode()
-    wanted = {"name": "web", "backend": "127.0.0.1:8000", "open_to": ["role:ingress"]}
+    wanted = {"name": "web", "backend": "127.0.0.1:8000"}
     async with administered(tmp_path, node) as caller:
         assert await caller.call("POST", "/v1/services", wanted) == (201, {"name": "web"})
         service = node.services["web"]
         assert service.backend == HostPort("127.0.0.1", 8000)
-        assert service.open_to == (parse_selector("role:ingress"),)
-        assert service.edge_exposable is False
         assert await caller.call("DELETE", "/v1/services/web") == (200, {"name": "web"})
         status, told = await caller.call("DELETE", "/v1/services/web")
         assert (status, told["code"]) == (404, "unknown_service")
@@ -222,8 +226,8 @@ async def test_a_service_is_exposed_and_taken_back(tmp_path):
     [
         ({"name": "web"}, ["backend: is missing"]),
         (
-            {"name": "-", "backend": "here", "open_to": ["nobody"], "edge_exposable": 1, "x": 1},
-            ["name: ", "backend: ", "open_to[0]: ", "edge_exposable: ", "x: no such field"],
+            {"name": "-", "backend": "here", "open_to": ["any"]},
+            ["name: ", "backend: ", "open_to: no such field"],
         ),
         ([], ["no JSON object"]),
         (b"{", ["no JSON"]),
@@ -423,7 +427,7 @@ class Node:
 
 async def main():
     folder = Path(sys.argv[1])
-    config = NodeConfig(name="n", fabric_id=bytes(16), area="a", state_dir=folder)
+    config = NodeConfig(name="n", trust_root=folder, key_file=folder, state_dir=folder)
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(serve_admin, Node(), config))
         assert not [name for name in HEAVY if name in sys.modules]
