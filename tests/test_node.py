@@ -58,6 +58,8 @@ async def test_nothing_is_left_of_a_thousand_channels(fleet, nursery):
         await offered(home, "demo", "away")
         await connected(away, "home")
         before = trio.lowlevel.current_statistics().tasks_living
+        (link,) = home.overlay.peers.standing_links()
+        streams = link.connection.stream_count
 
         async def use(limit, number):
             async with limit, home.open_channel("demo") as channel:
@@ -73,13 +75,11 @@ async def test_nothing_is_left_of_a_thousand_channels(fleet, nursery):
                 users.start_soon(use, limit, number)
         with trio.move_on_after(5):
             await away.channels.wait_empty()
-            await _until(
-                lambda: home.overlay.peers.standing_links()[0].connection.stream_count <= 1
-            )
+            await _until(lambda: link.connection.stream_count <= streams)
         assert len(home.channels) == len(away.channels) == 0
-        assert home.overlay.peers.standing_links()[0].connection.stream_count <= 1
+        assert link.connection.stream_count <= streams
         assert trio.lowlevel.current_statistics().tasks_living <= before
-        assert home.opener.loads.of("away", "demo") == 0
+        assert home.opener.loads.of(away.node_id, "demo") == 0
         nursery.cancel_scope.cancel()
 
 

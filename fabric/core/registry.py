@@ -157,6 +157,8 @@ class Registry:
         if known is None or trial.node not in self.offerings.of(service):
             return []  # revoked or withdrawn while it was tried
         known.evidence.take(trial)
+        if trial.is_ok and known.status is Status.ACTIVE:
+            return []  # as with nearly every channel that is opened; it is active already
         return self._settle({service}, now)
 
     def _ask(self, service: str, now: float) -> None:
