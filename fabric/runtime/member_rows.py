@@ -52,7 +52,7 @@ class MemberRows:
         }
 
     def _link(self, node: NodeId) -> Row:
-        peer, rtt = self._overlay.peers.by_id.get(node), self._overlay.liveness.core.rtt_of(node)
+        peer, rtt = self._overlay.peers.by_id.get(node), self._overlay.reach.rtt(node)
         return {
             "connected": self._overlay.link_to(node) is not None,
             "rtt_ms": None if rtt is None else round(rtt * 1000, 3),

@@ -2,137 +2,35 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import select
 import subprocess
 import sys
-from contextlib import asynccontextmanager
-from functools import partial
 
-import h11
 import pytest
 import trio
 import trio.testing
 from structlog.testing import capture_logs
 
 from fabric.codes import Code
-from fabric.config import AdminConfig, HostPort, NodeConfig, admin_socket_path
-from fabric.errors import ConfigError, RefusedError
+from fabric.config import AdminConfig, HostPort
+from fabric.errors import ConfigError
 from fabric.net.asgi_answers import Answer, LiveAnswer
 from fabric.net.unix import Credentials
 from fabric.runtime.admin import serve_admin
 from fabric.runtime.admin_access import Access, access_of
 from fabric.runtime.admin_json import ROWS_PER_TURN, encode_in_turns
 from fabric.runtime.admin_routes import NodeRoutes
-from fabric.runtime.events import EventBus
-from fabric.runtime.metrics import Metrics
-
-NOBODY = Credentials(pid=4711, uid=65534, groups=frozenset({65534}))
-READER = Credentials(pid=4711, uid=65534, groups=frozenset({65534, os.getegid()}))
-CHANNEL = {"id": "0a" * 16, "service": "demo", "sent_bytes": 3}
-SNAPSHOT = {
-    "v": 1,
-    "node": dict.fromkeys(("name", "id", "area", "release"), "x")
-    | {"state": "ready", "uptime_s": 1, "tasks": 9},
-    "peers": [],
-    "channels": [],
-    "planes": [],
-    "services": [],
-    "listeners": [],
-    "counters": {},
-}
-
-
-class FakeNode:
-    def __init__(self):
-        self.state = "ready"
-        self.metrics = Metrics()
-        self.metrics.observe(self.snapshot)
-        self.events = EventBus()
-        self.services = {}
-        self.drains = 0
-
-    def snapshot(self):
-        return SNAPSHOT
-
-    def channel(self, channel_id):
-        return CHANNEL if channel_id == CHANNEL["id"] else None
-
-    async def drain(self):
-        self.drains += 1
-        self.state = "draining"
-        await trio.sleep_forever()
-
-    async def expose(self, service):
-        if service.name == "taken":
-            raise RefusedError(Code.NOT_PERMITTED, "Another service has this name.")
-        self.services[service.name] = service
-
-    async def unexpose(self, name):
-        if name not in self.services:
-            raise RefusedError(Code.UNKNOWN_SERVICE)
-        del self.services[name]
-
-
-class Caller:
-    """One connection to the socket, for any number of requests."""
-
-    def __init__(self, stream):
-        self.stream = stream
-        self._h11 = h11.Connection(h11.CLIENT)
-
-    async def ask(self, method, path, body=None):
-        data = (
-            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        )
-        head = h11.Request(
-            method=method, target=path, headers=[("host", "n"), ("content-length", str(len(data)))]
-        )
-        events = (head, h11.Data(data=data), h11.EndOfMessage())
-        await self.stream.send_all(b"".join(self._h11.send(event) or b"" for event in events))
-
-    async def event(self):
-        while (event := self._h11.next_event()) is h11.NEED_DATA:
-            self._h11.receive_data(await self.stream.receive_some(65536))
-        return event
-
-    async def call(self, method, path, body=None):
-        await self.ask(method, path, body)
-        head, data = await self.event(), b""
-        while isinstance(event := await self.event(), h11.Data):
-            data += event.data
-        self._h11.start_next_cycle()
-        is_json = dict(head.headers)[b"content-type"] == b"application/json"
-        return head.status_code, json.loads(data) if is_json else data.decode()
-
-    async def pieces(self):
-        assert (await self.event()).status_code == 200
-        while isinstance(event := await self.event(), h11.Data):
-            yield bytes(event.data)
-
-
-@asynccontextmanager
-async def administered(folder, node, **options):
-    config = a_config(folder)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_admin, node, config, **options))
-        async with await trio.open_unix_socket(admin_socket_path(config)) as stream:
-            yield Caller(stream)
-        nursery.cancel_scope.cancel()
-
-
-def a_config(folder, **admin):
-    group = grp.getgrgid(os.getegid()).gr_name
-    admin = AdminConfig(**{"group": group} | admin)
-    return NodeConfig(
-        name="n",
-        trust_root=folder / "root.json",
-        key_file=folder / "n.key",
-        state_dir=folder / "s",
-        admin=admin,
-    )
+from tests.runtime.an_admin import (
+    CHANNEL,
+    NOBODY,
+    READER,
+    SNAPSHOT,
+    FakeNode,
+    a_config,
+    administered,
+)
 
 
 async def test_the_snapshot_is_the_nodes_own(tmp_path):
