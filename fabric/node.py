@@ -51,6 +51,7 @@ from fabric.runtime.opening import Opener
 from fabric.runtime.overlay import Overlay
 from fabric.runtime.publishing import publish
 from fabric.runtime.refusals import RefusalLog
+from fabric.runtime.registry import Watch
 from fabric.runtime.services import Services
 from fabric.runtime.supervise import keep_plane
 from fabric.store.blocking import RunBlocking
@@ -253,6 +254,13 @@ class Node:
         Raises :exc:`~fabric.errors.RefusedError` on entering.
         """
         return self.opener.open_channel(service, client=client, deadline=deadline)
+
+    def watch(self, service: str) -> Watch:
+        """Return how *service* stands: as it is now, and then whenever that changes, without end.
+
+        ``async for state in node.watch("demo")``. While somebody watches, the service is probed.
+        """
+        return self.registry.watch(service)
 
     async def serve(
         self,

@@ -80,7 +80,7 @@ async def test_a_watcher_is_told_when_the_only_instance_goes(autojump_clock, fle
     seen = []
 
     async def watch(node):
-        async for state in node.registry.watch("demo"):
+        async for state in node.watch("demo"):
             seen.append((state.status, state.instances))
 
     async with fleet.open("home") as home:
