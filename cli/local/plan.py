@@ -125,6 +125,10 @@ def configuration(node: PlannedNode, *, ports: Ports, papers: Papers) -> Json:
         "quic": {"listen": f"{LOOPBACK}:{ports.quic.get(node.name, 0)}"},
         "log": {"format": "json"},
     }
+    if node.name in ports.quic:
+        # All are on this machine, whatever their locality groups say: unless it is advertised, a
+        # private address is for its own group.
+        document["quic"]["advertise"] = [document["quic"]["listen"]]
     if node.name == OFFERING_NODE:
         backend = f"{LOOPBACK}:{ports.backend}"
         # the backend shows the client's address

@@ -16,7 +16,7 @@ from cli.local.plan import BACKEND, EDGE_NODE, OFFERING_NODE, SERVICE
 from cli.local.process import Process, wait_ended
 
 READY_WITHIN = 30.0
-"""Seconds for all nodes to be ready and connected, and for the edge to have heard of the demo; two
+"""Seconds for all nodes to be ready and connected, and for the edge to have found the demo; two
 cores need about three."""
 
 POLL = 0.05
@@ -102,7 +102,7 @@ class _Starting:
 async def _is_ready(admin: AdminClient, others: Collection[str]) -> bool:
     """Whether the node can be used and is connected to all *others*, of which it may know none.
 
-    The edge has to know, too, who offers the service that clients come for.
+    The edge has to know, too, whom to ask for the service that clients come for.
     """
     try:
         if not await admin.ready():
@@ -115,7 +115,5 @@ async def _is_ready(admin: AdminClient, others: Collection[str]) -> bool:
 
 
 def _is_served(snapshot: Json) -> bool:
-    return any(
-        row["name"] == SERVICE and OFFERING_NODE in row["instances"]
-        for row in snapshot["services"]
-    )
+    rows = snapshot["services"]
+    return any((row["name"], row["resolved_to"]) == (SERVICE, OFFERING_NODE) for row in rows)

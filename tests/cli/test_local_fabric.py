@@ -61,6 +61,23 @@ class Fabric:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return {"cwd": self.local.root.parent, "env": environment, **pipes}
 
+    def permit(self, service, open_to):
+        """Let test-1 offer *service*, and tell home-1, which tells the others."""
+        added = self.ctl(
+            "service", "add", service, "--offer-by", "node:test-1", "--open-to", open_to
+        )
+        self.ctl("record", "publish", *added["publish"])
+
+    def expose(self, service, backend):
+        """Let test-1 offer it, and wait until those who may be asked to forward it know."""
+        self.ctl("expose", service, backend)
+        for node in ("home-1", "usa-los-1"):
+            _until(lambda node=node: self.is_offered(service, at=node))
+
+    def is_offered(self, service, at):
+        rows = json.loads(self.run("-m", "cli.fabric_inspect", at, "--json").stdout)["services"]
+        return any(row["name"] == service and row["resolved_to"] for row in rows)
+
     def get(self, path="/", port=None):
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=15)
         try:
@@ -146,9 +163,21 @@ def test_only_what_died_is_started_again(running):
     assert {name for name in NAMES if after[name] == before[name]} == set(NAMES) - {"usa-los-1"}
 
 
+def test_what_no_record_permits_is_not_exposed_and_the_remedy_does_what_it_says(running):
+    with _file_server(running.local.root.parent) as backend:
+        refused = running.ctl("expose", "shared", backend, code=1)["error"]
+        assert refused["code"] == "offer_not_permitted"
+        for command in re.findall("fabricctl (.*)", refused["remedy"]):
+            running.ctl(*command.split())
+        running.expose("shared", backend)
+        with _forwarded(running, "shared", "usa-los-1") as (port, _):
+            assert b"secret.txt" in running.get("/", port)
+
+
 def test_what_is_exposed_is_reached_by_whom_it_is_open_to(running):
     with _file_server(running.local.root.parent) as backend:
-        running.ctl("expose", "files", backend, "--open-to", "node:home-1")
+        running.permit("files", open_to="node:home-1")
+        running.expose("files", backend)
         with _forwarded(running, "files", "home-1") as (port, _):
             assert b"secret.txt" in running.get("/", port)
         with _forwarded(running, "files", "usa-los-1") as (port, lines):
@@ -159,10 +188,12 @@ def test_what_is_exposed_is_reached_by_whom_it_is_open_to(running):
 
 def test_what_is_exposed_outlives_a_restart_until_it_is_taken_back(running):
     with _file_server(running.local.root.parent) as backend:
-        running.ctl("expose", "kept", backend, "--open-to", "any")
+        running.permit("kept", open_to="any")
+        running.expose("kept", backend)
         running.ctl("stop", "test-1")
         running.ctl("up")
         with _forwarded(running, "kept", "home-1") as (port, _):
+            _until(lambda: running.is_offered("kept", at="home-1"))
             assert b"secret.txt" in running.get("/", port)
         running.ctl("unexpose", "kept")
         assert running.ctl("unexpose", "kept", code=1)["error"]["code"] == "unknown_service"
@@ -179,7 +210,7 @@ def test_sighup_changes_listeners_and_keeps_the_old_ones_when_the_file_is_bad(ru
     good = path.read_text()
     pid = recorded(running.local.folder("edge-1")).pid
     try:
-        path.write_text(good.replace('service = "demo"', 'service = "nope"'))
+        path.write_text(good.replace('service = "demo"', "service = 7"))
         os.kill(pid, signal.SIGHUP)
         _until(lambda: "config.refused" in _events(running.log("edge-1")))
         assert running.get()

@@ -70,6 +70,12 @@ def test_all_nodes_have_one_trust_root_and_only_the_first_is_anybodys_seed(fabri
         assert config.seeds == (() if name == FIRST_NODE else (first,))
 
 
+def test_each_node_that_up_starts_advertises_where_it_listens(fabric):
+    for name in fabric.names:
+        quic = fabric.config(name).quic
+        assert quic.advertise == (quic.listen,)
+
+
 def test_the_first_node_is_handed_all_records_and_the_others_only_their_own(fabric):
     with authority(fabric) as opened:
         everything = opened.records()
