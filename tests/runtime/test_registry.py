@@ -310,6 +310,17 @@ async def test_what_is_withheld_is_said_once_with_the_remedy_and_when_it_returns
     assert home.services.permitted_names() == ("demo",)
 
 
+async def test_a_record_that_takes_a_permission_back_counts_at_once(autojump_clock, nodes, home):
+    home.run()
+    home.serve("demo", echo)
+    await trio.sleep(1)
+    changed = home.services.next_change()
+    nodes.service(offer_by=("node:away",))
+
+    assert changed.is_set()
+    assert home.services.withheld == {"demo": Code.OFFER_NOT_PERMITTED}
+
+
 async def test_a_permission_that_expires_in_silence_is_noticed(autojump_clock, nodes, home):
     home.run()
     home.serve("demo", echo)
