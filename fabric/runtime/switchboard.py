@@ -121,6 +121,7 @@ class Switchboard:
         node = member.node_id
         if dialled:
             self.roster.saw(node, _address_of(link))
+        self.met(_address_of(link), node)
         self.gossip.receive(gossip_events.PeerUp(node, member.area, compares=False))
         self.liveness.receive(liveness_events.Connected(node))
         self.neighbours.receive(neighbour_events.Connected(node, dialled))
