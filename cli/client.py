@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import trio
 from attrs import frozen
@@ -61,6 +62,23 @@ class AdminClient:
 
     async def unexpose(self, service: str) -> Json:
         return await self._call("DELETE", f"/v1/services/{service}")
+
+    async def directory(self, kind: str = "") -> Json:
+        """``{"records": [...]}``; refused for a kind that does not exist."""
+        return await self._call("GET", f"/v1/directory{f'?kind={quote(kind)}' if kind else ''}")
+
+    async def trace(self, record: str) -> Json:
+        """All that is known of *record*, KIND/SUBJECT; refused with 404 where nothing is held."""
+        return await self._call("GET", f"/v1/directory/{quote(record)}")
+
+    async def members(self) -> Json:
+        return await self._call("GET", "/v1/members")
+
+    async def registry(self) -> Json:
+        return await self._call("GET", "/v1/registry")
+
+    async def waves(self) -> Json:
+        return await self._call("GET", "/v1/waves")
 
     async def publish(self, envelope: Json) -> Json:
         """Hand the node a signed record, as the object of its file, to spread it."""

@@ -7,6 +7,7 @@ import sys
 import cyclopts
 
 from cli.ctl.channel import channel, channels
+from cli.ctl.directory import members, services, waves
 from cli.ctl.fabric import down, status, up
 from cli.ctl.node import drain, nodes, stop
 from cli.ctl.service import expose, forward, unexpose
@@ -29,6 +30,9 @@ for _command in (
     down,
     status,
     nodes,
+    members,
+    services,
+    waves,
     channels,
     channel,
     drain,
@@ -41,12 +45,12 @@ for _command in (
 
 # By name: whoever only looks at a fabric does not wait for what signs records to be imported.
 for _name, _where, _what in (
+    ("directory", "directory:directory", "See the records that a node holds, or sign anew."),
     ("init", "creation:init", "Create a fabric of your own: its id, keys and trust root."),
     ("node", "members:node", "Say who belongs to the fabric."),
     ("service", "grants:service", "Say who may offer and open a service."),
     ("policy", "grants:policy", "Say what holds for every node."),
     ("revoke", "grants:revoke", "Say that a node or service is no more."),
-    ("directory", "roots:directory", "Sign the fabric's records anew."),
     ("root", "roots:root", "See and change which keys may sign what."),
     ("record", "records:record", "See, check and hand out signed records."),
 ):

@@ -18,6 +18,24 @@ _STATE_STYLE = {
     "refused": "bold red",
     "stopped": "bold red",
     "died": "bold red",
+    # of members
+    "alive": "green",
+    "suspect": "yellow",
+    "dead": "bold red",
+    "left": "dim",
+    # of records
+    "live": "green",
+    "cached": "yellow",
+    "grace": "yellow",
+    "survival_grace": "yellow",
+    "expired": "bold red",
+    "record_expired": "bold red",
+    "revoked": "dim",
+    "disputed": "bold red",
+    # of services
+    "active": "green",
+    "candidate_only": "yellow",
+    "missing": "bold red",
 }
 
 

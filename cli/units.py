@@ -1,6 +1,8 @@
-"""Numbers as a person reads them: bytes, ages, round trips; a dash for what is not known."""
+"""Numbers as a person reads them: bytes, times, round trips; a dash for what is not known."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 UNKNOWN = "-"
 
@@ -39,3 +41,18 @@ def milliseconds(value: float | None) -> str:
         return UNKNOWN
     digits = 2 if value < 1 else 1 if value < 10 else 0
     return f"{value:.{digits}f} ms"
+
+
+def seconds(value: float | None) -> str:
+    """A length of time that may be short: milliseconds under one second, else as an age."""
+    if value is None:
+        return UNKNOWN
+    return milliseconds(value * 1000) if value < 1 else age(value)
+
+
+def date(unix_seconds: float) -> str:
+    """*unix_seconds* to the minute. Records may say any number; a calendar ends somewhere."""
+    try:
+        return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return str(unix_seconds)

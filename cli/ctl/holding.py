@@ -15,6 +15,7 @@ from rich.text import Text
 from cli.exits import CommandError, Json, UsageError
 from cli.local.fabric import AUTHORITY, FOLDER
 from cli.output import show
+from cli.units import date
 from fabric.core.envelope import Envelope
 from fabric.core.records import Authored, Key
 from services.authority import Authority, AuthorityError, Folder
@@ -87,14 +88,6 @@ def pair(text: str, separator: str, what: str) -> tuple[str, str]:
 def now() -> int:
     """Unix seconds, whole: what records count in."""
     return int(datetime.now(UTC).timestamp())
-
-
-def date(unix_seconds: int) -> str:
-    """*unix_seconds* to the minute. Records may say any number; a calendar ends somewhere."""
-    try:
-        return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):
-        return str(unix_seconds)
 
 
 def here(path: Path) -> str:

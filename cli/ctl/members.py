@@ -12,7 +12,6 @@ from rich.text import Text
 
 from cli.ctl.holding import (
     Dir,
-    date,
     here,
     key_bytes,
     open_authority,
@@ -24,7 +23,7 @@ from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
 from cli.output import show
 from cli.tables import columns
-from cli.units import UNKNOWN
+from cli.units import UNKNOWN, date
 from fabric.core.codec.records import decode_record
 from fabric.core.envelope import Envelope
 from fabric.core.records import NodeRecord

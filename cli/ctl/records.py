@@ -11,11 +11,12 @@ import cyclopts
 from cyclopts import Parameter
 
 from cli.client import AdminClient, AdminRefusedError
-from cli.ctl.holding import Dir, date, here, lines, now, open_authority, refusals
+from cli.ctl.asking import ASKED, admin_at
+from cli.ctl.holding import Dir, here, lines, now, open_authority, refusals
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
-from cli.local.fabric import INSPECTED_NODE, existing_fabric
 from cli.output import show
+from cli.units import date
 from fabric.core.envelope import Envelope
 from fabric.core.records import Key, Record
 from services.authority.checking import Checker, Finding
@@ -110,7 +111,7 @@ async def publish(
     /,
     *,
     all_of_them: Annotated[bool, Parameter(name="--all")] = False,
-    node: Annotated[str, Parameter(env_var="FABRIC_NODE")] = INSPECTED_NODE,
+    node: Annotated[str, Parameter(name=("--node", "--to"), env_var="FABRIC_NODE")] = ASKED,
     socket: Path | None = None,
     folder: Dir = None,
     json: bool = False,
@@ -134,7 +135,7 @@ async def publish(
     documents = [
         (path, _readable(path)) for path in wanted
     ]  # all, before the first is handed over
-    admin = AdminClient(socket, str(socket)) if socket else existing_fabric().admin(node)
+    admin = admin_at(node, socket)
     answers = [await _hand_over(admin, path, document) for path, document in documents]
     told = [_answer_line(path, answer) for path, answer in zip(wanted, answers, strict=True)]
     show({"node": admin.name, "records": answers}, lines(*told), json=json)
@@ -164,7 +165,11 @@ async def _hand_over(admin: AdminClient, path: Path, document: Json) -> Json:
 def _answer_line(path: Path, answer: Json) -> str:
     if error := answer.get("error"):
         return f"{here(path)}  {error['code']}: {error['message']}\n  remedy: {error['remedy']}"
-    return f"{here(path)}  taken"
+    return f"{here(path)}  {_OUTCOMES.get(answer['answer'].get('outcome'), 'taken')}"
+
+
+_OUTCOMES = {"held": "held already"}
+"""What is said of a record that did not have to be taken."""
 
 
 def _file(what: str, folder: Path | None) -> Path:

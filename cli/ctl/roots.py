@@ -12,7 +12,6 @@ from rich.table import Table
 
 from cli.ctl.holding import (
     Dir,
-    date,
     here,
     key_bytes,
     lines,
@@ -27,7 +26,7 @@ from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
 from cli.output import show
 from cli.tables import columns
-from cli.units import UNKNOWN
+from cli.units import UNKNOWN, date
 from fabric.core.records import KeyId, Role, TrustRoot
 from services.authority import Authority, Change, Rotated
 from services.authority.folder import decoded, read_envelope
@@ -35,7 +34,6 @@ from services.authority.keys import SHORT, KeyRing, active, read_key
 from services.authority.succession import countersign
 
 root = cyclopts.App(name="root", help="See and change which keys may sign what.")
-directory = cyclopts.App(name="directory", help="Sign the fabric's records anew.")
 
 Several = Annotated[tuple[str, ...], Parameter(negative="")]
 Epoch = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**31))]
@@ -166,7 +164,6 @@ def sign_root(
 
 
 # -- signing anew --
-@directory.command
 def resign(
     *,
     due: bool = False,
@@ -195,7 +192,6 @@ def resign(
     return Exit.YES
 
 
-@directory.command
 def rekey(
     key: str = "", /, *, compromised: bool = False, folder: Dir = None, json: bool = False
 ) -> int:

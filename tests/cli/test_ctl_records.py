@@ -7,7 +7,7 @@ import json
 import pytest
 import trio
 
-from cli.ctl.holding import date
+from cli.units import date
 from fabric.net.tls import NodeKey
 
 KEY = NodeKey.from_seed(bytes(range(32))).public.hex()
