@@ -159,8 +159,9 @@ class Daemon:
         return await AdminClient(self._admin_socket, self.name).snapshot()
 
     async def peer(self, name):
-        """Its row of the peer *name*, which has to be known to it."""
-        return next(row for row in (await self.snapshot())["peers"] if row["name"] == name)
+        """Its row of the peer *name*; None while there is none."""
+        rows = (await self.snapshot())["peers"]
+        return next((row for row in rows if row["name"] == name), None)
 
     async def connected(self, *names):
         """Wait until the peers of these *names* are connected."""
@@ -168,8 +169,8 @@ class Daemon:
             await until(lambda name=name: self._is_connected(name))
 
     async def _is_connected(self, name):
-        rows = (await self.snapshot())["peers"]
-        return any((row["name"], row["state"]) == (name, "connected") for row in rows)
+        row = await self.peer(name)
+        return row is not None and row["state"] == "connected"
 
     async def knows(self, service, *names):
         """Wait until it knows that nodes of these *names* offer *service*."""

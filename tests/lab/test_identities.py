@@ -48,11 +48,15 @@ async def refused_at_both(dialler, acceptor, code, *, peer="acceptor"):
         assert here["peer"] == peer
         assert here["remedy"]
         assert there["remedy"]
-        row = await dialler.peer(peer)
-        assert (row["state"], row["reason"]) == ("refused", code)
+        await until(lambda: is_refused(dialler, peer, code))
         for daemon, side in ((dialler, "dialler"), (acceptor, "acceptor")):
             assert await daemon.count("fabric_hellos_refused_total", code=code, side=side)
     assert not acceptor.lines("peer.connected")
+
+
+async def is_refused(dialler, peer, code):
+    row = await dialler.peer(peer)
+    return row is not None and (row["state"], row["reason"]) == ("refused", code)
 
 
 async def test_a_wrong_pin_is_refused_and_logged_at_both_ends(two_nodes, lab):
@@ -104,6 +108,7 @@ async def test_a_node_without_peers_resets_its_clients_and_says_why(start_path):
     path = await start_path()
     await path.away.kill()
     await path.edge.logged("peer.disconnected", peer="away", code="peer_silent")
+    await path.edge.logged("member.turned", member="away", state="dead")
     with is_reset(within=2), await connect(path.address) as client:
         await receive_all(client)
     refused = await path.edge.logged("ingress.refused", code="no_instance")
