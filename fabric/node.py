@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import structlog
 import trio
+from attrs import frozen
 
 from fabric import __version__
 from fabric.codes import Code
@@ -39,7 +40,7 @@ from fabric.runtime.boot import claim_boot_seq, draw_instance
 from fabric.runtime.channels import Channel, Channels
 from fabric.runtime.directory_rows import DirectoryRows
 from fabric.runtime.events import EventBus
-from fabric.runtime.exposures import Exposures
+from fabric.runtime.exposures import Exposures, read_exposed
 from fabric.runtime.health import health_rows
 from fabric.runtime.inbound import InboundChannel
 from fabric.runtime.knowledge import Knowledge, open_knowledge
@@ -114,15 +115,19 @@ async def open_node(
         config = await trio.to_thread.run_sync(load_config, Path(config))
     key, rng = load_key(config.key_file), random.Random()
     async with AsyncExitStack() as stack:
+        # What may be wrong from the start is looked at before there is any nursery to wrap it.
+        kept = _kept(config)
+        transport = transport or _socket(config)
+        stack.callback(transport.close)
         knowledge = await stack.enter_async_context(
             open_knowledge(
                 config, node_id_of(key.public), rng, unix_now=unix_now, run_blocking=run_blocking
             )
         )
-        node = Node(config, key, knowledge, rng)
+        node = Node(config, key, knowledge, rng, kept)
         node.endpoint = await stack.enter_async_context(
             open_endpoint_on(
-                transport or _socket(config),
+                transport,
                 identity=Identity(*certificate_for(key)),
                 settings=_settings(config),
                 greeting=node.overlay.meeting.challenge,
@@ -155,12 +160,17 @@ class Node:
     endpoint: Endpoint
 
     def __init__(
-        self, config: NodeConfig, key: NodeKey, knowledge: Knowledge, rng: random.Random
+        self,
+        config: NodeConfig,
+        key: NodeKey,
+        knowledge: Knowledge,
+        rng: random.Random,
+        kept: _Kept,
     ) -> None:
-        """Put the parts together. Reads and claims what the state folder holds; starts nothing."""
+        """Put the parts together; starts nothing."""
         self.config = config
         self.knowledge = knowledge
-        self.me = _myself(config, key, knowledge)
+        self.me = _myself(config, key, knowledge, kept.boot_seq)
         self.state = "starting"
         """``starting``, ``ready`` or ``draining``."""
         self.stopping = trio.Event()
@@ -192,7 +202,7 @@ class Node:
             dict(config.services), self.registry.may_offer, serving=self.registry.serving
         )
         self.exposures = Exposures(self.services, config.state_dir, config.services)
-        self.exposures.load()
+        self.exposures.restore(kept.exposed)
         self.accepter = Accepter(
             me=self.me.name,
             services=self.services,
@@ -406,7 +416,21 @@ def _listener_rows(role: Any) -> list[views.Row]:  # noqa: ANN401 -- whatever a 
     return rows() if rows is not None else []
 
 
-def _myself(config: NodeConfig, key: NodeKey, knowledge: Knowledge) -> Myself:
+@frozen
+class _Kept:
+    """What the state folder holds besides the peer cache."""
+
+    boot_seq: int
+    exposed: Mapping[str, ServiceConfig]
+
+
+def _kept(config: NodeConfig) -> _Kept:
+    return _Kept(claim_boot_seq(config.state_dir), read_exposed(config.state_dir))
+
+
+def _myself(
+    config: NodeConfig, key: NodeKey, knowledge: Knowledge, boot_seq: int
+) -> Myself:
     record = knowledge.own_record()
     if record is not None and record.name != config.name:
         log.warning("node.named_otherwise", record=record.name, configured=config.name)
@@ -415,7 +439,7 @@ def _myself(config: NodeConfig, key: NodeKey, knowledge: Knowledge) -> Myself:
         key=key.public,
         fabric_id=knowledge.fabric_id,
         instance=draw_instance(),
-        boot_seq=claim_boot_seq(config.state_dir),
+        boot_seq=boot_seq,
         sign=key.sign,
     )
 

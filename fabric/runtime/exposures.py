@@ -27,12 +27,11 @@ class Exposures:
     configured: Mapping[str, ServiceConfig]
     _exposed: dict[str, ServiceConfig] = field(init=False, factory=dict)
 
-    def load(self) -> None:
-        """Declare what the disk holds. Raises :exc:`ConfigError` for a damaged file."""
-        document = read_document(self.state_dir / FILE) or {}
-        for name, entry in document.items():
-            self._exposed[name] = self._read(name, entry)
-            self.services.declare(self._exposed[name])
+    def restore(self, exposed: Mapping[str, ServiceConfig]) -> None:
+        """Declare what was exposed before the restart: see :func:`read_exposed`."""
+        self._exposed = dict(exposed)
+        for service in exposed.values():
+            self.services.declare(service)
 
     async def expose(self, service: ServiceConfig) -> None:
         """Declare *service* once the disk has it.
@@ -68,15 +67,23 @@ class Exposures:
         await save_document(self.state_dir / FILE, document)
         self._exposed = exposed
 
-    def _read(self, name: str, entry: Any) -> ServiceConfig:  # noqa: ANN401 -- JSON
-        try:
-            return ServiceConfig(
-                name=name,
-                backend=HostPort.parse(entry["backend"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"{self.state_dir / FILE}: {name}: is damaged ({error}); expose it again"
-            raise ConfigError([what]) from error
+
+def read_exposed(state_dir: Path) -> dict[str, ServiceConfig]:
+    """Return what the disk holds of a node's exposures.
+
+    Raises :exc:`ConfigError` for a damaged file. Blocks for the disk.
+    """
+    path = state_dir / FILE
+    document = read_document(path) or {}
+    return {name: _read(path, name, entry) for name, entry in document.items()}
+
+
+def _read(path: Path, name: str, entry: Any) -> ServiceConfig:  # noqa: ANN401 -- JSON
+    try:
+        return ServiceConfig(name=name, backend=HostPort.parse(entry["backend"]))
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{path}: {name}: is damaged ({error}); expose it again"
+        raise ConfigError([what]) from error
 
 
 def _entry(service: ServiceConfig) -> dict[str, object]:

@@ -28,7 +28,7 @@ from fabric.core.frames import Bye
 from fabric.core.identity import NodeId, NodeName, has_signed
 from fabric.core.liveness import Liveness
 from fabric.core.neighbours import Neighbours
-from fabric.core.planes import Planes, PlaneState
+from fabric.core.planes import Planes
 from fabric.core.records import Key
 from fabric.core.roster import Address, Member
 from fabric.core.standing import Standings
@@ -227,11 +227,11 @@ class Overlay:
     # -- running --
     def bodies(self, endpoint: Endpoint) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
         """Yield each plane that has a task of its own, by name, in the order of data flow."""
-        self.planes.entered(sync.PLANE, PlaneState.RUNNING)  # it runs in the links
         yield meeting.PLANE, partial(self.meeting.run, endpoint)
         yield seeds.PLANE, partial(self.seeds.run, endpoint)
         yield peers.PLANE, partial(self.peers.run, endpoint)
         yield gossip.PLANE, self.gossip.run
+        yield sync.PLANE, self.streams.run
         yield liveness.PLANE, self.liveness.run
         yield neighbours.PLANE, self.neighbours.run
         yield own_words.PLANE, self.own_words.run

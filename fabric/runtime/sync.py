@@ -100,6 +100,11 @@ class SyncStreams:
             stream.stream.abort(code)
             stream.scope.cancel()
 
+    async def run(self) -> NoReturn:
+        """Be a plane among others: the streams themselves run in the links that carry them."""
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
     # -- for links --
     def take(self, link: Link, stream: Stream, reader: FrameReader, first: Root) -> bool:
         """Take over a stream that begins with ``Root``; return whether there was room for it."""

@@ -6,7 +6,7 @@ from fabric.codes import Code
 from fabric.config import HostPort, ServiceConfig
 from fabric.core.verdicts import Standing
 from fabric.errors import RefusedError
-from fabric.runtime.exposures import Exposures
+from fabric.runtime.exposures import Exposures, read_exposed
 from tests.runtime.a_node import Nodes, echo
 
 DEMO = ServiceConfig(name="demo", backend=HostPort("127.0.0.1", 8080))
@@ -54,7 +54,7 @@ async def test_what_is_permitted_is_exposed_and_still_is_after_a_restart(nodes, 
     assert home.services.configs == {"demo": DEMO}
 
     again = nodes.add("home-2")
-    exposures_of(again, tmp_path).load()
+    exposures_of(again, tmp_path).restore(read_exposed(tmp_path))
     assert again.services.configs == {"demo": DEMO}
 
 

@@ -195,7 +195,7 @@ def pair_of_channels():
 
 
 def _service(name="demo", **settings):
-    return ServiceConfig(name=name, **({"edge_exposable": True} | settings))
+    return ServiceConfig(name=name, **settings)
 
 
 def _listener(service="demo", listen="127.0.0.1:0", **settings):

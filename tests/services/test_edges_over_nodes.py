@@ -125,7 +125,6 @@ async def test_the_backend_learns_the_client_through_both_edges(open_way, start_
 @pytest.mark.parametrize(
     ("settings", "code"),
     [
-        pytest.param({"open_to": ()}, Code.NOT_PERMITTED, id="not permitted"),
         pytest.param({"backend": HostPort("127.0.0.1", 1)}, Code.BACKEND_REFUSED, id="refused"),
         pytest.param({"max_channels": 0}, Code.SERVICE_FULL, id="full"),
     ],
@@ -135,6 +134,24 @@ async def test_a_refusal_is_a_reset_with_its_own_code(
 ):
     backend = settings.pop("backend", echo_backend)
     async with open_way(backend, **settings) as way:
+        with await way.connect() as client, resets():
+            await received(client)
+        assert way.refused == {code}
+
+
+@pytest.mark.parametrize(
+    ("open_to", "edge_exposable", "code"),
+    [
+        pytest.param((), True, Code.NOT_PERMITTED, id="open to nobody"),
+        pytest.param(("area:moon",), True, Code.NOT_PERMITTED, id="open to others"),
+        pytest.param(("any",), False, Code.NOT_EDGE_EXPOSABLE, id="open to nodes alone"),
+    ],
+)
+async def test_a_client_of_a_service_that_its_record_does_not_open_is_reset(
+    open_way, fleet, echo_backend, received, resets, open_to, edge_exposable, code
+):
+    fleet.grant("demo", *open_to, edge_exposable=edge_exposable)
+    async with open_way(echo_backend) as way:
         with await way.connect() as client, resets():
             await received(client)
         assert way.refused == {code}

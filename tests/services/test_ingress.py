@@ -262,19 +262,19 @@ class TestAReload:
                 assert await ask(client) == b"ping"
 
     async def test_with_a_mistake_changes_nothing_and_names_them_all(
-        self, open_edge, echo_backend, a_listener, a_service
+        self, open_edge, echo_backend, a_listener
     ):
         taken = socket.create_server(("127.0.0.1", 0))
         wanted = [
             a_listener("inner", listen="[::1]:0"),
+            a_listener("inner", listen="[::1]:0"),
             a_listener(listen=f"127.0.0.1:{taken.getsockname()[1]}"),
         ]
-        services = {"inner": a_service("inner", edge_exposable=False), "demo": a_service()}
         async with open_edge(echo_backend) as edge:
             with taken, pytest.raises(ConfigError) as caught:
-                await edge.ingress.apply(wanted, services)
+                await edge.ingress.apply(wanted, {})
             assert len(caught.value.mistakes) == 2
-            assert "not_edge_exposable: inner" in caught.value.mistakes[0]
+            assert "[::1]:0 twice" in caught.value.mistakes[0]
             assert "Address already in use" in caught.value.mistakes[1]
             assert [row["name"] for row in edge.ingress.rows()] == ["127.0.0.1:0"]
             with await edge.connect() as client:
@@ -286,15 +286,6 @@ async def test_one_address_twice_is_one_mistake_and_binds_nothing(memory_fabric,
         async with open_ingress(memory_fabric, [a_listener(), a_listener()], {}, Metrics()):
             pytest.fail("it listens")
     assert caught.value.mistakes == ["listeners[1].listen: 127.0.0.1:0 twice; remove one"]
-
-
-async def test_a_service_that_is_not_edge_exposable_gets_no_listener(
-    memory_fabric, a_listener, a_service
-):
-    services = {"demo": a_service(edge_exposable=False)}
-    with pytest.raises(ConfigError, match="not_edge_exposable"):
-        async with open_ingress(memory_fabric, [a_listener()], services, Metrics()):
-            pytest.fail("it listens")
 
 
 class TestADrain:
