@@ -99,7 +99,7 @@ def events_to(state, shelf):
 
 
 def a_session_in(state, shelf=None):
-    """Return a session in *state* that has no frame left to be written, unless it waits for that."""
+    """Return a session in *state* whose frames so far are written, unless it waits for that."""
     session = Session(shelf or AShelf({HERE: 1}))
     for event in events_to(state, session._shelf):
         session.receive(event, 0.0)
