@@ -47,7 +47,7 @@ from attrs import define, field
 from fabric.core.identity import NodeId
 
 PROBE_INTERVAL: Final = 1.0
-"""Seconds between probes of a pair: 80 bytes of UDP payload each way, with QUIC's acknowledgements.
+"""Seconds between probes of a pair: 80 bytes of UDP payload each way, acknowledgements included.
 Halving it halves one second of the detection time and doubles what a fleet sends at rest."""
 
 ROOT_AGAIN: Final = 10.0
