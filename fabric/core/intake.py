@@ -38,7 +38,7 @@ until a peer sends it too.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -63,7 +63,7 @@ from fabric.core.gossip_events import (
     StoreFloor,
     StoreRoot,
 )
-from fabric.core.holding import Heard, rank_of
+from fabric.core.holding import Heard, Holding, rank_of
 from fabric.core.identity import NodeId
 from fabric.core.records import FABRIC, NODE, Key, NodeRecord, Opaque, Record, TrustRoot
 from fabric.core.trust import Adopted, Trust
@@ -247,11 +247,26 @@ class Intake:
             times = self._floor.times(now.clock)
             self._directory.apply(each.root, each.envelope, arrival.heard, times.now)
         effects += [Changed(ROOT_KEY), RootChanged(adopted[-1].root.version)]
-        for key in self._directory.recheck(self._trust.still_good):
+        held = {key: self._directory.holding(key) for key in tuple(self._directory.keys())}
+        changed = self._directory.recheck(self._trust.still_good)
+        for key in changed:
             effects += self._aftermath.of_change(key)
         self._again += self._waiting.take_all()
+        self._again += (each for key in changed for each in self._words_gone(held[key], now))
         envelopes = (each.envelope for each in adopted)
         return effects + self._aftermath.spread(ROOT_KEY, envelopes, arrival, now)
+
+    def _words_gone(self, held: Holding | None, now: Moment) -> Iterator[Arrival]:
+        """Return the words that were *held* at a key where nothing is any more.
+
+        They went with their node's record, which may be signed anew; who has dropped them all over
+        the fabric would not say them again for days.
+        """
+        if held is None or self._directory.holding(held.top.held[0].record.key) is not None:
+            return
+        for each in held.top.held:
+            if NODE in each.record.authors:
+                yield Arrival(envelope=each.envelope, heard=each.heard, at=now.steady, is_due=True)
 
     def _show_rival(self, arrival: Arrival, now: Moment) -> list[Effect]:
         """Pass on the proof that two roots of one version were signed, once."""
