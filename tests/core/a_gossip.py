@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import pytest
 from nacl.signing import SigningKey
 
-from fabric.core import signers
 from fabric.core.clocks import Floor
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.directory import Directory
@@ -31,7 +30,7 @@ from fabric.core.gossip_events import (
     SyncWritten,
     Ticked,
 )
-from fabric.core.identity import NodeId
+from fabric.core.identity import NodeId, has_signed
 from fabric.core.records import NODE, Key, KeyState, Record, Role, RootKey, TrustRoot
 from fabric.core.trust import Trust
 from fabric.core.wave import Item, Send
@@ -138,14 +137,14 @@ def new_key() -> SigningKey:
 @contextmanager
 def counted_verifications() -> Iterator[list[int]]:
     """Count, in the one item of the list, the signatures that are verified meanwhile."""
-    count, verify = [0], signers.has_signed
+    count = [0]
 
     def counting(*args: bytes) -> bool:
         count[0] += 1
-        return verify(*args)
+        return has_signed(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signers, "has_signed", counting)
+        patch.setattr("fabric.core.signers.has_signed", counting)
         yield count
 
 

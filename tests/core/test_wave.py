@@ -144,6 +144,7 @@ def test_it_is_told_when_more_may_go_out() -> None:
         wave.spread(carried(each), 0.0, paced=True)
 
     at = wave.wake_at(0.0)
+    assert at is not None
     assert at == pytest.approx(1 / PACE)
     assert len(wave.due(at)) == 1
     assert wave.wake_at(at) is None
