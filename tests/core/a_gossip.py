@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from nacl.signing import SigningKey
 
+from fabric.codes import Code
 from fabric.core.clocks import Floor
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.directory import Directory
@@ -18,6 +19,7 @@ from fabric.core.envelope import Envelope
 from fabric.core.frames import Frame
 from fabric.core.gossip import Gossip
 from fabric.core.gossip_events import (
+    Alarm,
     Effect,
     Event,
     HeardRecords,
@@ -26,12 +28,13 @@ from fabric.core.gossip_events import (
     Moment,
     PeerUp,
     Published,
+    Refused,
     SendSync,
     SyncWritten,
     Ticked,
 )
 from fabric.core.identity import NodeId, has_signed
-from fabric.core.records import NODE, Key, KeyState, Record, Role, RootKey, TrustRoot
+from fabric.core.records import NODE, Key, KeyId, KeyState, Record, Role, RootKey, TrustRoot
 from fabric.core.trust import Trust
 from fabric.core.wave import Item, Send
 from fabric.testing.records import BORN, AFabric, a_key_of, id_of, public, signed
@@ -40,6 +43,9 @@ T = TypeVar("T")
 
 WAVE = b"a wave.."
 
+KEYS = AFabric()
+"""Of the fabric that all of it happens in."""
+
 
 def only(effects: Iterable[Effect], kind: type[T]) -> list[T]:
     """Return those of *effects* that are of *kind*."""
@@ -47,24 +53,21 @@ def only(effects: Iterable[Effect], kind: type[T]) -> list[T]:
 
 
 class AGossip:
-    """The gossip of ``me``, with whatever peers a test names. Everything said is kept."""
+    """The gossip of one node, with whatever peers a test names."""
 
-    def __init__(self, *peers: str, fabric: AFabric | None = None, seed: int = 1) -> None:
-        self.fabric = fabric or AFabric()
-        self.me = self.fabric.node_id("me")
+    def __init__(self, *peers: str, me: str = "me", fabric: AFabric = KEYS, seed: int = 1) -> None:
+        self.fabric = fabric
+        self.me = self.fabric.node_id(me)
         self.now = Moment(100.0, float(BORN + 60))
         self.directory = Directory()
         self.trust = Trust(self.fabric.id, self.fabric.signed(self.fabric.root()))
         self.floor = Floor.opened(self.now.clock)
         self.gossip = Gossip(self.me, self.directory, self.trust, random.Random(seed), self.floor)
-        self.effects: list[Effect] = []
         for peer in peers:
             self.up(peer)
 
     def say(self, event: Event) -> list[Effect]:
-        effects = self.gossip.receive(event, self.now)
-        self.effects += effects
-        return effects
+        return self.gossip.receive(event, self.now)
 
     def up(self, peer: str, area: str = "home") -> NodeId:
         node = self.fabric.node_id(peer)
@@ -110,10 +113,37 @@ class AGossip:
         return held.record if held is not None else None
 
 
-def next_root(fabric: AFabric, version: int = 2, **states: KeyState) -> Envelope:
+def compare(one: AGossip, other: AGossip) -> tuple[list[Effect], list[Effect]]:
+    """Let each hear of the other's root, and both say what there is to say on the sync stream.
+
+    Returns what else came of it, at each end.
+    """
+    ends = {one.me: one, other.me: other}
+    came: dict[NodeId, list[Effect]] = {one.me: [], other.me: []}
+    said = {
+        one.me: one.say(HeardRoot(other.me, other.gossip.root())),
+        other.me: other.say(HeardRoot(one.me, one.gossip.root())),
+    }
+    while any(said.values()):
+        heard: dict[NodeId, list[Effect]] = {one.me: [], other.me: []}
+        for me, effects in said.items():
+            frames = only(effects, SendSync)
+            came[me] += [each for each in effects if not isinstance(each, SendSync)]
+            for each in frames:
+                heard[each.to] += ends[each.to].say(HeardSync(me, each.frame))
+            if frames:
+                heard[me] += ends[me].say(SyncWritten(frames[0].to))
+        said = heard
+    return came[one.me], came[other.me]
+
+
+def next_root(
+    fabric: AFabric, version: int = 2, *, more: Iterable[KeyId] = (), **states: KeyState
+) -> Envelope:
     """Return a trust root that follows: with one more directory key, and keys in new states.
 
-    *states* are by role and number: ``directory_0=KeyState.COMPROMISED``.
+    *more* keys of other roles act for the directory too. *states* are by role and number:
+    ``directory_0=KeyState.COMPROMISED``.
     """
     first = fabric.root()
     added = new_key()
@@ -123,7 +153,7 @@ def next_root(fabric: AFabric, version: int = 2, **states: KeyState) -> Envelope
         key = fabric.keys(Role(role))[int(number)]
         keys[id_of(key)] = RootKey(key=public(key), state=state)
     roles = dict(first.roles)
-    holders = (*roles[Role.DIRECTORY].keys, id_of(added))
+    holders = (*roles[Role.DIRECTORY].keys, id_of(added), *more)
     roles[Role.DIRECTORY] = type(roles[Role.DIRECTORY])(keys=tuple(sorted(holders)), threshold=1)
     root: TrustRoot = fabric.root(version=version, keys=keys, roles=roles)
     return fabric.signed(root)
@@ -148,6 +178,20 @@ def counted_verifications() -> Iterator[list[int]]:
         yield count
 
 
+def codes(effects: Iterable[Effect]) -> list[Code]:
+    """Return why something was refused."""
+    return [each.code for each in only(effects, Refused)]
+
+
+def alarms(effects: Iterable[Effect]) -> list[Code]:
+    return [each.code for each in only(effects, Alarm)]
+
+
+def reached(effects: Iterable[Effect]) -> set[NodeId]:
+    """Return to whom a wave goes."""
+    return {each.to for each in only(effects, Send)}
+
+
 class ANet:
     """Some gossips that hold each others' node records, in a ring with chords.
 
@@ -162,7 +206,7 @@ class ANet:
         self.loss = loss
         self.repairs = repairs
         self.now = Moment(100.0, float(BORN + 60))
-        self.fabric = AFabric()
+        self.fabric = KEYS
         self.names = [f"node-{number}" for number in range(size)]
         self.ids = [self.fabric.node_id(name) for name in self.names]
         root = self.fabric.signed(self.fabric.root())
