@@ -599,6 +599,18 @@ def test_a_node_that_has_nothing_is_given_everything() -> None:
     assert len(rounds(one)) == len(rounds(other)) == 1
 
 
+@pytest.mark.parametrize("number", [1, MOST_RECORDS - 1, MOST_RECORDS, 2 * MOST_RECORDS])
+def test_however_many_are_wanted_the_last_want_is_known_as_such(number: int) -> None:
+    shelf = AShelf({f"s{n}": 1 for n in range(number)})
+    one, other = two_ends(AShelf(), shelf)
+
+    one.tell(Begin())
+
+    assert run(one, other)
+    assert one.shelf.held == shelf.held
+    assert len(one.frames(Want)[-1].keys) < MOST_RECORDS
+
+
 def test_two_nodes_without_a_difference_exchange_two_frames() -> None:
     one, other = two_ends(AShelf({HERE: 1}), AShelf({HERE: 1}))
 
