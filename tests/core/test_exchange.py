@@ -295,7 +295,8 @@ def test_a_node_that_slept_is_led_along_sixteen_roots_at_a_time() -> None:
 
     versions = []
     for _ in range(3):
-        compare(sleeper, other)
+        assert sleeper.hear_root()  # who gains does not wait
+        run(sleeper, other)
         wait(LEAST_DELAY, sleeper, other)
         versions.append(sleeper.trust.root.version)
 
@@ -388,8 +389,10 @@ def test_another_trust_root_is_reason_enough_to_ask_again() -> None:
     compare(one, other)
     wait(LEAST_DELAY, one, other)
 
+    assert not one.hear_root()
     one.exchange.forgive()
-    compare(one, other)
+    assert one.hear_root()
+    run(one, other)
 
     assert one.wanted() == 1
 
@@ -403,6 +406,18 @@ def test_no_more_is_remembered_as_refused_than_may_be(monkeypatch) -> None:
     compare(one, other)
 
     assert one.wanted() == 5
+
+
+def test_what_came_is_not_remembered_as_refused(monkeypatch) -> None:
+    monkeypatch.setattr(exchange_module, "MOST_AVOIDED", 1)
+    one, other = who_refuse()
+    other.hold(*(FABRIC.service(f"good-{n}") for n in range(20)))
+
+    compare(one, other)
+    wait(LEAST_DELAY, one, other)
+    compare(one, other)
+
+    assert one.wanted() == 0
 
 
 # -- when --
@@ -471,6 +486,23 @@ def test_a_newcomer_that_gains_waits_for_nothing_but_the_next_probe() -> None:
     for number in range(6):
         other.hold(FABRIC.policy(generation=number + 1))
         assert times_of_rounds(one, other, 0.5)[:1] == [one.now - 0.5]
+
+
+def test_a_round_that_brings_nothing_after_one_that_did_is_the_first_of_its_kind() -> None:
+    one, other = who_refuse()
+    other.hold(FABRIC.policy())
+
+    assert times_of_rounds(one, other, 8) == [0, 0.25, 1.25, 3.25, 7.25]
+
+
+def test_a_difference_that_comes_back_is_compared_at_once() -> None:
+    one, other = who_refuse()
+    times_of_rounds(one, other, 20)
+    assert not one.hear_root()
+
+    one.exchange.hear_root(one.root, one.now)
+
+    assert one.hear_root()
 
 
 def test_two_nodes_that_hold_the_same_again_begin_afresh() -> None:
