@@ -11,7 +11,7 @@ from fabric.core.alarms import MOST_REMEMBERED, Alarms
 from fabric.core.budgets import WINDOW, WINDOW_BURST
 from fabric.core.envelope import Envelope, Signature
 from fabric.core.frames import MOST_RECORDS
-from fabric.core.gossip import CHECKED, CHECKED_AT_ONCE, KNOWN_COST, MOST_AWAY
+from fabric.core.gossip import CHECKED, CHECKED_AT_ONCE, MOST_AWAY
 from fabric.core.gossip_events import (
     Bar,
     Effect,
@@ -25,7 +25,7 @@ from fabric.core.gossip_events import (
     Stream,
 )
 from fabric.core.identity import NodeId
-from fabric.core.intake import MOST_BARRED
+from fabric.core.intake import KNOWN_COST, MOST_BARRED
 from fabric.core.records import KeyId, Record, Role
 from fabric.core.wave import Item, Send
 from fabric.testing.records import id_of
