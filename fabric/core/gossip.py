@@ -353,7 +353,9 @@ class Gossip:
         return known
 
     def _lose(self, peer: NodeId) -> list[Effect]:
-        self._peer(peer).is_up = False
+        known = self._peer(peer)
+        known.is_up = False
+        known.exchange.restart()  # what a round remembers is worth nothing without its stream
         self._peers.move_to_end(peer)
         self._wave.peer_down(peer)
         return []
