@@ -8,7 +8,7 @@ from fabric.codes import Code
 from fabric.core.alarms import QUIET_FOR
 from fabric.core.budgets import WINDOW, WINDOW_BURST
 from fabric.core.codec.envelopes import pack_envelope
-from fabric.core.directory import MOST_LEAP
+from fabric.core.directory import MOST_LEAP, MOST_UNKNOWN_WORDS
 from fabric.core.gossip_events import (
     Bar,
     Changed,
@@ -24,6 +24,7 @@ from fabric.core.rows import BESIDE
 from fabric.core.wave import Send
 from fabric.testing.records import (
     later_payloads,
+    payload_with,
     signed,
 )
 from tests.core.a_gossip import (
@@ -85,6 +86,29 @@ def test_hops_that_a_peer_makes_up_are_clamped_to_the_policys() -> None:
     trace = node.gossip.trace(HOME.key)
     assert trace is not None
     assert trace.holding.top.held[0].heard.hops == 1
+
+
+def test_of_words_that_this_release_does_not_know_so_many_are_held_of_one_node() -> None:
+    node = AGossip("one")
+    node.know("home-1")
+    kinds = [f"mood-{number}" for number in range(MOST_UNKNOWN_WORDS + 1)]
+    for kind in reversed(kinds):
+        word = payload_with(OFFERS, kind=kind)
+        effects = node.hear(signed(word, KEYS.node_key("home-1")))
+
+    last = Key(kinds[-1], OFFERS.subject)
+    assert {Drop(last), Changed(last)} <= set(effects)
+    assert {each.key.kind for each in node.gossip.kept()} == {"node", *kinds[:-1]}
+
+
+def test_a_directory_that_is_full_is_alarmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fabric.core.directory.MOST_KEYS", 2)
+    node = AGossip("one")
+    node.hear(HOME)
+
+    effects = node.hear(KEYS.policy())
+
+    assert codes(effects) == alarms(effects) == [Code.OVER_BUDGET]
 
 
 def test_a_record_without_hops_left_is_held_and_not_passed_on() -> None:
@@ -343,15 +367,22 @@ def test_another_word_under_a_number_of_this_nodes_own_makes_it_say_a_higher_one
 def test_a_nodes_own_words_that_come_back_to_it_say_nothing_new() -> None:
     node = AGossip("one")
     node.know("me")
-    node.publish(KEYS.offers("me", "demo", sequence=5))
-    node.publish(KEYS.offers("me", "demo", sequence=6))
+    said = node.publish(KEYS.offers("me", "demo", sequence=5))
+    said += node.publish(KEYS.offers("me", "demo", sequence=6))
 
     old, same = (
         node.hear(KEYS.offers("me", sequence=4)),
         node.hear(KEYS.offers("me", "demo", sequence=6)),
     )
 
-    assert only([*old, *same], Reissue) == []
+    assert only([*said, *old, *same], Reissue) == []
+
+
+def test_what_another_node_says_is_no_word_of_this_one() -> None:
+    node = AGossip("one")
+    node.know("home-1")
+
+    assert only(node.hear(OFFERS), Reissue) == []
 
 
 # -- equivocation --

@@ -26,7 +26,7 @@ from fabric.core.gossip_events import (
 )
 from fabric.core.identity import NodeId
 from fabric.core.intake import KNOWN_COST, MOST_BARRED
-from fabric.core.records import KeyId, Record, Role
+from fabric.core.records import KeyId, KeyState, Record, Role
 from fabric.core.wave import Item, Send
 from fabric.testing.records import id_of
 from tests.core.a_gossip import (
@@ -36,6 +36,7 @@ from tests.core.a_gossip import (
     compare,
     counted_verifications,
     forged,
+    next_root,
     only,
 )
 
@@ -161,6 +162,32 @@ def test_copies_are_cheap_but_not_free() -> None:
     assert only(effects, Pause) != []
 
 
+def test_what_was_refused_before_is_as_cheap_as_a_copy() -> None:
+    node = AGossip("one")
+    node.publish(next_root(KEYS, directory_0=KeyState.RETIRED))
+    (frame,) = frames(node, [KEYS.signed(KEYS.node("home-1"))] * 250)
+
+    with counted_verifications() as count:
+        effects = node.say(HeardRecords(KEYS.node_id("one"), frame))
+
+    assert count == [1]
+    assert only(effects, Pause) == []
+
+
+def test_what_the_disk_gave_back_is_as_cheap_as_a_copy() -> None:
+    node = AGossip("one")
+    home = KEYS.node("home-1")
+    node.know("home-1")
+    node.publish(next_root(KEYS))  # no verdict is remembered beyond another root
+    (frame,) = frames(node, [KEYS.signed(home)] * 250)
+
+    with counted_verifications() as count:
+        effects = node.say(HeardRecords(KEYS.node_id("one"), frame))
+
+    assert count == [0]
+    assert only(effects, Pause) == []
+
+
 def test_peers_have_budgets_of_their_own() -> None:
     node = AGossip("one", "other")
     many = [KEYS.signed(KEYS.node(f"n-{each}")) for each in range(200)]
@@ -244,6 +271,15 @@ def test_1_000_valid_sequences_a_second_are_passed_on_once_in_five_seconds() -> 
     assert len(only(effects, Send)) <= taken * len(peers)
     assert count[0] <= 2 * CONTROL * (seconds + CHECKED_AT_ONCE) + seconds
     assert passed == 2
+
+
+def test_the_directorys_flood_does_not_hold_up_what_nodes_say() -> None:
+    node = AGossip("one", "other")
+    node.know("home-1")
+    for number in range(200):
+        node.publish(KEYS.node(f"n-{number}"))
+
+    assert only(node.hear(KEYS.offers("home-1", "demo")), Send) != []
 
 
 def test_the_newest_that_was_minted_counts_in_the_end() -> None:

@@ -133,10 +133,8 @@ def test_a_round_that_stops_half_way_ends_the_stream() -> None:
 
 def test_who_pages_a_forgery_is_barred_and_the_rest_of_its_page_left() -> None:
     one, other = two_ends()
-    one.know("home-1", "home-2")
     one.directory.apply(HOME, forged(KEYS, HOME), Heard(), one.now.clock)
-    bad = KEYS.policy()
-    one.directory.apply(bad, forged(KEYS, bad), Heard(), one.now.clock)
+    one.publish(KEYS.policy())  # in a page after the node
 
     _, came = compare(one, other)
 

@@ -37,6 +37,15 @@ ROOT = Key("trust_root", FABRIC)
 
 
 # -- trust roots --
+def test_the_root_that_is_pinned_is_part_of_what_nodes_compare() -> None:
+    node = AGossip()
+
+    trace = node.gossip.trace(ROOT)
+
+    assert trace is not None
+    assert trace.holding.top.held[0].envelope == KEYS.signed(KEYS.root())
+
+
 def test_a_root_that_follows_is_in_use_kept_and_passed_on() -> None:
     node = AGossip("one", "other")
     root = next_root(KEYS)

@@ -35,6 +35,7 @@ from tests.core.a_gossip import (
     AGossip,
     alarms,
     codes,
+    counted_verifications,
     forged,
     new_key,
     next_root,
@@ -133,6 +134,15 @@ def test_a_cache_can_be_handed_over_piece_by_piece() -> None:
     ]
 
 
+def test_a_word_that_waited_for_a_node_that_is_on_disk_is_held_then() -> None:
+    node = AGossip("one")
+    node.hear(OFFERS)
+
+    node.say(Loaded((row(HOME),)))
+
+    assert node.held(OFFERS) == OFFERS
+
+
 def test_what_comes_off_the_disk_is_unconfirmed_until_a_peer_sends_it() -> None:
     node = AGossip("one")
     node.say(Loaded((row(HOME, from_peer=KEYS.node_id("x"), hops=3), row(OFFERS))))
@@ -205,6 +215,29 @@ def test_rows_that_come_late_are_written_over_where_something_newer_is_held() ->
     assert node.directory.unconfirmed == set()
 
 
+def test_rows_that_come_late_and_are_held_already_cost_and_change_nothing() -> None:
+    node = AGossip("one")
+    node.hear(*(KEYS.node("home-1", area=each) for each in ("east", "west")))
+    rows = [Row(each.key, each.packed) for each in node.gossip.kept()]
+    assert len(rows) == 2
+
+    with counted_verifications() as count:
+        effects = [effect for each in rows for effect in node.say(Loaded((each,)))]
+
+    assert count == [0]
+    assert only(effects, Drop) == []
+
+
+def test_a_late_row_that_ends_a_dispute_ends_the_rows_of_its_proof() -> None:
+    node = AGossip("one")
+    node.hear(*(KEYS.node("home-1", area=each) for each in ("east", "west")))
+    beside = {each.key for each in node.gossip.kept()} - {HOME.key}
+
+    effects = node.say(Loaded((row(KEYS.node("home-1", generation=2)),)))
+
+    assert {each.key for each in only(effects, Drop)} == beside != set()
+
+
 def test_a_proof_comes_off_the_disk_whole_and_goes_when_it_is_over() -> None:
     halves = [KEYS.node("home-1", generation=2, area=each) for each in ("east", "west")]
     before = AGossip("one")
@@ -249,6 +282,15 @@ def test_a_date_too_far_ahead_is_refused_and_alarmed_once() -> None:
     assert codes(effects) == [Code.NOT_YET_VALID] * 2
     assert alarms(effects) == [Code.FLOOR_TOO_FAR]
     assert node.floor.at < BORN + DAY
+
+
+def test_the_date_of_a_trust_root_raises_the_floor_too() -> None:
+    node = AGossip("one")
+    ahead = KEYS.signed(KEYS.root(version=2, issued_at=BORN + 3600))
+
+    effects = node.say(HeardRoots((pack_envelope(ahead),)))
+
+    assert only(effects, StoreFloor) == [StoreFloor(BORN + 3600)]
 
 
 def test_a_nodes_own_date_raises_no_floor() -> None:
