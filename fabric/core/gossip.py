@@ -77,7 +77,7 @@ from fabric.core.gossip_events import (
 )
 from fabric.core.holding import Heard, Held, Holding
 from fabric.core.identity import NodeId, node_id_of
-from fabric.core.intake import KNOWN_COST, Intake
+from fabric.core.intake import Intake
 from fabric.core.records import Key
 from fabric.core.sync_events import Broken, Done, Send, Take
 from fabric.core.trust import Trust
@@ -210,7 +210,7 @@ class Gossip:
             if self._intake.is_barred(peer, now):
                 break
             envelope = self._unpacked(item[0], peer, now, effects)
-            cost = KNOWN_COST if envelope is None else self._intake.cost(envelope)
+            cost = self._intake.cost(envelope)
             if not allowance.take(now.steady, cost):
                 unread = f"{len(event.items) - number} records of a wave"
                 until = allowance.ready_at(now.steady, cost)
@@ -313,13 +313,11 @@ class Gossip:
             if self._intake.is_barred(peer, now):
                 return effects
             envelope = self._unpacked(packed, peer, now, effects)
-            if envelope is None:
-                allowance.charge(now.steady, KNOWN_COST)
-                continue
             allowance.charge(now.steady, self._intake.cost(envelope))
-            heard = Heard(peer, at=now.clock)
-            arrival = Arrival(envelope=envelope, heard=heard, at=now.steady)
-            effects += self._intake.take(arrival, now)
+            if envelope is not None:
+                heard = Heard(peer, at=now.clock)
+                arrival = Arrival(envelope=envelope, heard=heard, at=now.steady)
+                effects += self._intake.take(arrival, now)
         if any(isinstance(each, Store | StoreRoot) for each in effects):
             self._peer(peer).exchange.gained()
         if (until := allowance.ready_at(now.steady, 0.0)) > now.steady:

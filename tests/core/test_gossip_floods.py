@@ -31,6 +31,7 @@ from fabric.core.wave import Item, Send
 from fabric.testing.records import id_of
 from tests.core.a_gossip import (
     KEYS,
+    WAVE,
     AGossip,
     codes,
     compare,
@@ -188,6 +189,19 @@ def test_what_the_disk_gave_back_is_as_cheap_as_a_copy() -> None:
     assert only(effects, Pause) == []
 
 
+def test_what_is_no_envelope_is_cheap_but_not_free() -> None:
+    node = AGossip("one")
+    frame = ((b"nonsense", 3, WAVE, 0),) * 250
+
+    effects = [
+        effect
+        for _ in range(int(CONTROL * CHECKED_AT_ONCE / KNOWN_COST) // 250 + 1)
+        for effect in node.say(HeardRecords(KEYS.node_id("one"), frame))
+    ]
+
+    assert only(effects, Pause) != []
+
+
 def test_peers_have_budgets_of_their_own() -> None:
     node = AGossip("one", "other")
     many = [KEYS.signed(KEYS.node(f"n-{each}")) for each in range(200)]
@@ -336,6 +350,22 @@ def test_peers_that_come_and_go_leave_little_behind() -> None:
     assert only(node.publish(home), Send) != []  # the one that stayed
 
 
+def test_of_those_that_went_the_last_are_remembered() -> None:
+    node = AGossip("one")
+    one = KEYS.node_id("one")
+    peers = [NodeId(f"peer-{number}") for number in range(MOST_AWAY)]
+    for peer in peers:
+        node.say(PeerUp(peer, "home", compares=False))
+        node.say(PeerDown(peer))
+    for frame in frames(node, [KEYS.signed(KEYS.node(f"n-{each}")) for each in range(200)]):
+        node.say(HeardRecords(one, frame))
+
+    node.say(PeerDown(one))
+    node.say(PeerUp(NodeId("another"), "home", compares=False))
+
+    assert only(node.hear(KEYS.node("home-1")), Pause) != []
+
+
 def test_who_only_probes_leaves_little_behind() -> None:
     node = AGossip()
     for number in range(3 * MOST_AWAY):
@@ -350,4 +380,8 @@ def test_alarms_are_remembered_of_so_many_peers_and_no_more() -> None:
         assert alarms.say(Code.FORGED, "", NodeId(f"peer-{number}"), 0.0)
 
     assert len(alarms._said) == MOST_REMEMBERED
+    first = NodeId(f"peer-{MOST_REMEMBERED}")
+    assert alarms.say(Code.FORGED, "", first, 90.0)
+    assert alarms.say(Code.FORGED, "", NodeId("another"), 91.0)
+    assert alarms.say(Code.FORGED, "", first, 92.0) == []
     assert alarms.say(Code.FORGED, "", NodeId(f"peer-{2 * MOST_REMEMBERED - 1}"), 1.0) == []

@@ -163,3 +163,26 @@ def test_what_came_to_no_avail_is_asked_for_again_only_after_another_root() -> N
     compare(one, other)
 
     assert other.held(HOME) == HOME
+
+
+def test_a_round_that_brought_something_is_followed_by_another_at_once() -> None:
+    one, other = two_ends()
+    (key,) = KEYS.keys(Role.ORCHESTRATOR)
+    one.directory.apply(HOME, KEYS.signed(HOME, key), Heard(), one.now.clock)
+    one.publish(KEYS.policy())
+    compare(one, other)
+    other.pass_time(0.5)
+    root = HeardRoot(one.me, one.gossip.root())
+
+    assert only(other.say(root), SendSync) != []  # the policy came, the node did not
+
+
+def test_a_round_that_brought_nothing_is_not_repeated_at_once() -> None:
+    one, other = two_ends()
+    (key,) = KEYS.keys(Role.ORCHESTRATOR)
+    one.directory.apply(HOME, KEYS.signed(HOME, key), Heard(), one.now.clock)
+    compare(one, other)
+    other.pass_time(0.5)
+    root = HeardRoot(one.me, one.gossip.root())
+
+    assert only(other.say(root), SendSync) == []
