@@ -224,6 +224,17 @@ def test_no_favour_is_done_for_others(target: str) -> None:
     assert not seat.told(IndirectAck, seat.run(2))
 
 
+def test_no_favour_is_done_for_a_neighbour_whose_connection_is_lost() -> None:
+    seat = Seat()
+    seat.meet("a", "x")
+    seat.hush("x")
+    seat.give(Disconnected(X, clean=False))
+    effects = seat.hear("a", IndirectProbe(seq=3, target="x"))
+
+    assert not [each for each in effects if isinstance(each, Tell)]
+    assert not seat.told(IndirectAck, seat.run(2))
+
+
 # -- how far it trusts its ears --
 @pytest.mark.parametrize("breaks", [False, True], ids=["silent", "broken"])
 def test_a_node_that_hears_nobody_doubts_itself_and_accuses_nobody(*, breaks: bool) -> None:
