@@ -196,10 +196,12 @@ class Intake:
         return []
 
     def _reject(self, rejected: Rejected, arrival: Arrival, now: Moment) -> list[Effect]:
+        peer = arrival.from_peer
+        if arrival.shown_by and peer not in self._directory.members():
+            peer = None  # a stranger: it is not admitted, and that is all
         if rejected.code is Code.UNKNOWN_SIGNER:
-            self._waiting.put(arrival.envelope, arrival.from_peer, arrival)
-        effects = self.refuse(rejected, arrival.from_peer, now)
-        return effects + self._show_rival(arrival, now)
+            self._waiting.put(arrival.envelope, peer, arrival)
+        return self.refuse(rejected, peer, now) + self._show_rival(arrival, now)
 
     def _admit(self, record: Record, arrival: Arrival, now: Moment) -> list[Effect]:
         peer, key = arrival.from_peer, record.key

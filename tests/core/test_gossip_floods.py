@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fabric.codes import Code
 from fabric.core.alarms import MOST_REMEMBERED, Alarms
 from fabric.core.budgets import WINDOW, WINDOW_BURST
+from fabric.core.codec.envelopes import pack_envelope
+from fabric.core.correspondents import CHECKED, CHECKED_AT_ONCE, MOST_AWAY
 from fabric.core.envelope import Envelope, Signature
-from fabric.core.frames import MOST_RECORDS
-from fabric.core.gossip import CHECKED, CHECKED_AT_ONCE, MOST_AWAY
+from fabric.core.frames import MOST_RECORDS, Page
 from fabric.core.gossip_events import (
     Bar,
     Effect,
     HeardRecords,
     HeardRoot,
+    HeardRoots,
+    HeardSync,
     Pause,
     PeerDown,
     PeerUp,
+    Presented,
     Reissue,
     Store,
     Stream,
@@ -385,3 +391,36 @@ def test_alarms_are_remembered_of_so_many_peers_and_no_more() -> None:
     assert alarms.say(Code.FORGED, "", NodeId("another"), 91.0)
     assert alarms.say(Code.FORGED, "", first, 92.0) == []
     assert alarms.say(Code.FORGED, "", NodeId(f"peer-{2 * MOST_REMEMBERED - 1}"), 1.0) == []
+
+
+# -- whatever it is --
+def mutilated(draw: st.DrawFn) -> bytes:
+    """Return an envelope of which some bytes are others, or fewer."""
+    record = draw(st.sampled_from([KEYS.node("home-1"), KEYS.offers("home-1"), KEYS.root()]))
+    packed = bytearray(pack_envelope(KEYS.signed(record)))
+    for at, byte in draw(
+        st.lists(st.tuples(st.integers(0, len(packed) - 1), st.integers(0, 255)))
+    ):
+        packed[at] = byte
+    return bytes(packed[: draw(st.integers(0, len(packed)))])
+
+
+ITEMS = st.binary(max_size=64) | st.composite(mutilated)()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(ITEMS, max_size=8))
+def test_whatever_bytes_come_by_whatever_way_nothing_is_raised_and_little_held(
+    packed: list[bytes],
+) -> None:
+    node = AGossip("one")
+    node.know("home-1")
+    one = KEYS.node_id("one")
+
+    node.say(HeardRecords(one, tuple((each, 3, WAVE, 0) for each in packed)))
+    node.say(HeardRoots(tuple(packed), KEYS.node_id("two")))
+    for each in packed:
+        node.say(Presented(bytes(32), each))
+        node.say(HeardSync(KEYS.node_id("three"), Page(envelopes=(each,))))
+
+    assert len(node.directory) <= 3

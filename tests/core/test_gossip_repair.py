@@ -105,6 +105,16 @@ def test_with_a_peer_that_is_away_nothing_is_compared() -> None:
     assert reached(node.publish(HOME)) == set()
 
 
+def test_of_a_peer_that_went_half_way_through_a_round_nothing_is_awaited() -> None:
+    node = AGossip("one")
+    peer = node.fabric.node_id("one")
+    node.say(HeardRoot(peer, b"x" * 16))
+    node.say(PeerDown(peer))
+    node.say(PeerUp(peer, "home", compares=False))
+
+    assert only(node.after(60), EndSync) == []
+
+
 def test_a_frame_out_of_turn_ends_the_stream_and_a_new_one_works() -> None:
     one, other = two_ends()
     (ended,) = one.say(HeardSync(other.me, Page(envelopes=())))

@@ -59,6 +59,9 @@ def test_a_node_record_shown_in_hello_is_taken_in_and_passed_on() -> None:
 
     assert node.held(HOME) == HOME
     assert reached(effects) == {KEYS.node_id("one")}
+    trace = node.gossip.trace(HOME.key)
+    assert trace is not None
+    assert trace.holding.top.held[0].heard.from_peer == KEYS.node_id("home-1")
 
 
 @pytest.mark.parametrize("record", [HOME, KEYS.policy()], ids=["of another", "of no node"])
