@@ -401,6 +401,30 @@ def test_a_proof_that_somebody_said_two_things_is_passed_on_once_and_alarmed() -
     assert reached(node.hear(halves[2])) == set()  # two prove as much as three
 
 
+def test_a_node_that_says_two_things_is_shown_to_others_too() -> None:
+    node = AGossip("one", "other")
+    node.know("home-1")
+    node.hear(KEYS.offers("home-1", "demo"))
+
+    effects = node.hear(KEYS.offers("home-1", "other"))
+
+    assert alarms(effects) == [Code.EQUIVOCATED]
+    assert len(only(effects, Send)) == 2
+    assert node.held(OFFERS) is None
+
+
+def test_what_counts_below_a_proof_is_held_though_it_comes_after_it() -> None:
+    node = AGossip("one", "other")
+    node.hear(*(KEYS.node("home-1", generation=2, area=each) for each in ("east", "west")))
+
+    effects = node.hear(HOME)
+
+    assert node.held(HOME) == HOME
+    assert only(effects, Changed) == [Changed(HOME.key)]
+    assert reached(effects) == {KEYS.node_id("other")}
+    assert len(list(node.gossip.kept())) == 3
+
+
 def test_both_halves_of_a_proof_and_what_counts_meanwhile_are_kept_on_disk() -> None:
     node = AGossip("one")
     good = KEYS.node("home-1")
