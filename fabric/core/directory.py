@@ -138,9 +138,10 @@ class Directory:
     def recheck(self, is_good: Callable[[Envelope, Record], bool]) -> list[Key]:
         """Drop what is not good any more, and return the keys at which something went.
 
-        For when another trust root is in use: of a compromised key nothing counts.
+        For when another trust root is in use: of a compromised key nothing counts. A node's words
+        go with its record, as when that is forgotten.
         """
-        changed = []
+        changed: list[Key] = []
         for key, holding in list(self._held.items()):
             every = (*holding.top.held, *(holding.below.held if holding.below else ()))
             good = [each for each in every if is_good(each.envelope, each.record)]
@@ -148,6 +149,8 @@ class Directory:
                 self._drop(key)
                 self._hold_all(key, good)
                 changed.append(key)
+        for key in [key for key in changed if key not in self._held]:
+            changed += self._drop_words_with(key)
         for key, memory in list(self._remembered.items()):
             if not all(is_good(each.envelope, each.record) for each in memory.top.held):
                 del self._remembered[key]
@@ -308,14 +311,17 @@ class Directory:
         if holding.forgotten_at > now and len(self._remembered) < MOST_KEYS:
             self._remembered[key] = holding
             self._last_days.setdefault(holding.forgotten_at // DAY, set()).add(key)
-        gone = [key]
-        if key.kind == NodeRecord.KIND:
-            for kind in tuple(self._words.get(key.subject, ())):
-                word = Key(kind, key.subject)
-                if _is_word(self._held.get(word)):
-                    self._drop(word)
-                    gone.append(word)
-        return gone
+        return [key, *self._drop_words_with(key)]
+
+    def _drop_words_with(self, key: Key) -> list[Key]:
+        """Drop the words of the node that *key* is about; nothing, where it is about no node."""
+        if key.kind != NodeRecord.KIND:
+            return []
+        words = [Key(kind, key.subject) for kind in self._words.get(key.subject, ())]
+        dropped = [word for word in words if _is_word(self._held.get(word))]
+        for word in dropped:
+            self._drop(word)
+        return dropped
 
     def _count(self, key: Key, used: Held | None) -> bool:
         """Let *used* be what counts at *key*; return whether that is anything new."""

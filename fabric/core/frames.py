@@ -7,7 +7,7 @@ unidirectional, kind 1  acceptor   one ``Challenge``, then FIN
 bidirectional 0         dialler    control: ``Hello``, ``HelloOk`` or ``Refused``, then both
                                    ways ``Records`` (a wave), ``Probe`` and its kin, what is
                                    said of liveness, ``Draining``, ``Bye``
-one bidirectional       dialler    sync: ``Root`` first; ``Buckets``, ``Want``, ``Page``
+one bidirectional       dialler    sync: ``Root`` first, then as :mod:`.sync` says
 every other             either     a channel: ``Open``, ``Accepted`` or ``Refused``, then raw
                                    bytes of the service
 ======================  =========  ============================================================
@@ -373,7 +373,7 @@ class Want(Frame):
 
 @frozen(kw_only=True)
 class Page(Frame):
-    """Records, as packed envelopes; whether or not they were asked for."""
+    """Records that were asked for, as packed envelopes; trust roots with those before them."""
 
     TYPE: ClassVar[int] = 68
     envelopes: tuple[bytes, ...] = field(

@@ -14,8 +14,8 @@ one :class:`~fabric.core.intake.Intake`, which decides what it is worth::
     HeardRoot    --> exchange: a round begins, if there is a difference
 
 **What a peer may cost.** Verifying a signature takes more than all the rest, so of each peer so
-many are verified per second (:data:`CHECKED`), those of waves and those of pages apart: a newcomer
-that takes in ten thousand records still hears at once that somebody was revoked.
+many are verified per second (:mod:`.correspondents`), those of waves and those of pages apart: a
+newcomer that takes in ten thousand records still hears at once that somebody was revoked.
 
 =================  ===========================================================================
 over its budget    what happens
@@ -27,29 +27,25 @@ a page             is verified to its end, and the sync stream is not read until
 
 A peer that sent a forgery is *barred*: nothing that still comes from it is looked at, and the
 shell keeps it out.
-
-What a peer has used up of its budgets, and what came to no avail with it, outlives a connection:
-it would be too easy to begin anew otherwise.
 """
 
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
-from attrs import Factory, define, field, frozen
+from attrs import frozen
 
 from fabric.codes import Code
 from fabric.core.arrival import Arrival
-from fabric.core.budgets import Allowance
 from fabric.core.clocks import Floor
 from fabric.core.codec.envelopes import unpack_envelope
+from fabric.core.correspondents import Correspondents
 from fabric.core.directory import Directory
 from fabric.core.envelope import Envelope
 from fabric.core.exchange import Effect as ExchangeEffect
-from fabric.core.exchange import Exchange, Rest
+from fabric.core.exchange import Rest
 from fabric.core.gossip_events import (
     Effect,
     EndSync,
@@ -77,7 +73,7 @@ from fabric.core.gossip_events import (
 )
 from fabric.core.holding import Heard, Held, Holding
 from fabric.core.identity import NodeId, node_id_of
-from fabric.core.intake import KNOWN_COST, Intake
+from fabric.core.intake import Intake
 from fabric.core.records import Key
 from fabric.core.sync_events import Broken, Done, Send, Take
 from fabric.core.trust import Trust
@@ -85,28 +81,7 @@ from fabric.core.verdicts import Rejected
 from fabric.core.wave import Item, Passing, Wave
 from fabric.errors import RecordError
 
-CHECKED: Final[Mapping[Stream, float]] = {Stream.CONTROL: 50.0, Stream.SYNC: 150.0}
-"""Signatures of one peer that are verified per second, 200 in all: 1 % of a core. Waves bring no
-more than fifty a second in the long run, for nobody passes on more (:data:`.wave.PACE`)."""
-
-CHECKED_AT_ONCE: Final = 2.0
-"""Seconds' worth of it that may be used at once: a page of records is 256."""
-
-MOST_AWAY: Final = 64
-"""Peers without a connection of which it is remembered what they used up, in 20 MiB at worst."""
-
 WAVE_ID_BYTES: Final = 8
-
-
-@define
-class _Peer:
-    """What is known of one peer, connected or not."""
-
-    exchange: Exchange
-    checked: Mapping[Stream, Allowance] = Factory(
-        lambda: {each: Allowance(rate, rate * CHECKED_AT_ONCE) for each, rate in CHECKED.items()}
-    )
-    is_up: bool = field(init=False, default=False)
 
 
 @frozen
@@ -135,9 +110,7 @@ class Gossip:
         self._rng = rng
         self._wave = Wave(me, rng)
         self._intake = Intake(me, directory, trust, floor, self._wave)
-        self._peers: OrderedDict[NodeId, _Peer] = OrderedDict()
-        """Those that are up, and the last that were."""
-        self._offset = rng.getrandbits(64)
+        self._peers = Correspondents(directory, trust, rng.getrandbits(64))
         self._woken_at = float("-inf")
 
     # -- asking --
@@ -167,8 +140,7 @@ class Gossip:
         version = self._trust.root.version
         effects = self._react(event, now)
         if self._trust.root.version != version:
-            for peer in self._peers.values():
-                peer.exchange.forgive()
+            self._peers.forgive()
         return effects + self._wake(now)
 
     def _react(self, event: Event, now: Moment) -> list[Effect]:
@@ -177,20 +149,24 @@ class Gossip:
                 return self._hear_records(event, now)
             case HeardSync(peer, frame):
                 return self._exchanged(
-                    peer, self._peer(peer).exchange.receive(frame, now.steady), now
+                    peer, self._peers.of(peer).exchange.receive(frame, now.steady), now
                 )
             case HeardRoot(peer, root):
                 return self._hear_root(peer, root, now)
             case SyncWritten(peer):
-                return self._exchanged(peer, self._peer(peer).exchange.written(now.steady), now)
+                return self._exchanged(
+                    peer, self._peers.of(peer).exchange.written(now.steady), now
+                )
             case SyncOpened(peer, compares):
                 return self._begin(peer, now, compares=compares)
             case PeerUp(peer, area, compares):
-                self._peer(peer).is_up = True
+                self._peers.of(peer).is_up = True
                 self._wave.peer_up(peer, area)
                 return self._begin(peer, now, compares=compares)
             case PeerDown(peer):
-                return self._lose(peer)
+                self._peers.lose(peer)
+                self._wave.peer_down(peer)
+                return []
             case HeardRoots():
                 return self._hear_roots(event, now)
             case Presented(public_key, packed):
@@ -205,12 +181,12 @@ class Gossip:
     # -- waves --
     def _hear_records(self, event: HeardRecords, now: Moment) -> list[Effect]:
         peer, effects = event.from_peer, list[Effect]()
-        allowance = self._peer(peer).checked[Stream.CONTROL]
+        allowance = self._peers.of(peer).checked[Stream.CONTROL]
         for number, item in enumerate(event.items):
             if self._intake.is_barred(peer, now):
                 break
             envelope = self._unpacked(item[0], peer, now, effects)
-            cost = KNOWN_COST if envelope is None else self._intake.cost(envelope)
+            cost = self._intake.cost(envelope)
             if not allowance.take(now.steady, cost):
                 unread = f"{len(event.items) - number} records of a wave"
                 until = allowance.ready_at(now.steady, cost)
@@ -254,10 +230,10 @@ class Gossip:
 
     # -- Hello --
     def _look_at(self, public_key: bytes, packed: bytes, now: Moment) -> list[Effect]:
-        node, effects = node_id_of(public_key), list[Effect]()
-        member = node if node in self._directory.members() else None
-        if (envelope := self._unpacked(packed, member, now, effects)) is not None:
-            arrival = self._arrival(envelope, member, now, shown_by=public_key)
+        effects: list[Effect] = []
+        if (envelope := self._unpacked(packed, None, now, effects)) is not None:
+            node = node_id_of(public_key)
+            arrival = self._arrival(envelope, node, now, shown_by=public_key)
             effects += self._intake.take(arrival, now)
         return effects
 
@@ -271,7 +247,7 @@ class Gossip:
 
     # -- exchanges --
     def _begin(self, peer: NodeId, now: Moment, *, compares: bool) -> list[Effect]:
-        exchange = self._peer(peer).exchange
+        exchange = self._peers.of(peer).exchange
         exchange.restart()
         begun = exchange.begin(now.steady) if compares else []
         return self._exchanged(peer, begun, now)
@@ -279,7 +255,7 @@ class Gossip:
     def _hear_root(self, peer: NodeId, root: bytes, now: Moment) -> list[Effect]:
         if root == self.root():
             self._directory.confirm_all()
-        known = self._peer(peer)
+        known = self._peers.of(peer)
         if not known.is_up:
             return []
         return self._exchanged(peer, known.exchange.hear_root(root, now.steady), now)
@@ -298,7 +274,7 @@ class Gossip:
                 case Take(envelopes):
                     effects += self._take_page(peer, envelopes, now)
                 case Done():
-                    ended = self._peer(peer).exchange.ended(step, now.steady)
+                    ended = self._peers.of(peer).exchange.ended(step, now.steady)
                     effects += self._exchanged(peer, ended, now)
                 case Broken(code, detail):
                     effects.append(EndSync(peer, code, detail))
@@ -308,20 +284,18 @@ class Gossip:
 
     def _take_page(self, peer: NodeId, page: Iterable[bytes], now: Moment) -> list[Effect]:
         effects: list[Effect] = []
-        allowance = self._peer(peer).checked[Stream.SYNC]
+        allowance = self._peers.of(peer).checked[Stream.SYNC]
         for packed in page:
             if self._intake.is_barred(peer, now):
                 return effects
             envelope = self._unpacked(packed, peer, now, effects)
-            if envelope is None:
-                allowance.charge(now.steady, KNOWN_COST)
-                continue
             allowance.charge(now.steady, self._intake.cost(envelope))
-            heard = Heard(peer, at=now.clock)
-            arrival = Arrival(envelope=envelope, heard=heard, at=now.steady)
-            effects += self._intake.take(arrival, now)
+            if envelope is not None:
+                heard = Heard(peer, at=now.clock)
+                arrival = Arrival(envelope=envelope, heard=heard, at=now.steady)
+                effects += self._intake.take(arrival, now)
         if any(isinstance(each, Store | StoreRoot) for each in effects):
-            self._peer(peer).exchange.gained()
+            self._peers.of(peer).exchange.gained()
         if (until := allowance.ready_at(now.steady, 0.0)) > now.steady:
             effects.append(Pause(peer, Stream.SYNC, until))
         return effects
@@ -330,9 +304,8 @@ class Gossip:
     def _tick(self, now: Moment) -> list[Effect]:
         effects = self._intake.sweep(now) + self._intake.due(now)
         effects += self._wave.due(now.steady)
-        for peer, known in sorted(self._peers.items()):
-            if known.is_up:
-                effects += self._exchanged(peer, known.exchange.tick(now.steady), now)
+        for peer, known in self._peers.up():
+            effects += self._exchanged(peer, known.exchange.tick(now.steady), now)
         return effects
 
     def _wake(self, now: Moment) -> list[Effect]:
@@ -342,26 +315,6 @@ class Gossip:
             return []
         self._woken_at = at
         return [Wake(at)]
-
-    # -- peers --
-    def _peer(self, peer: NodeId) -> _Peer:
-        known = self._peers.get(peer)
-        if known is None:
-            exchange = Exchange(self._directory, self._trust, offset=self._offset)
-            known = self._peers[peer] = _Peer(exchange)
-            self._forget_those_long_away()
-        return known
-
-    def _lose(self, peer: NodeId) -> list[Effect]:
-        self._peer(peer).is_up = False
-        self._peers.move_to_end(peer)
-        self._wave.peer_down(peer)
-        return []
-
-    def _forget_those_long_away(self) -> None:
-        away = [peer for peer, known in self._peers.items() if not known.is_up]
-        for peer in away[:-MOST_AWAY]:
-            del self._peers[peer]
 
     def _unpacked(
         self, packed: bytes, peer: NodeId | None, now: Moment, effects: list[Effect]

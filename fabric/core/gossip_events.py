@@ -55,7 +55,11 @@ class Cached(Protocol):
 # -- events --
 @frozen
 class Loaded:
-    """What this node's disk holds: once, before all else."""
+    """What this node's disk holds: before all else, but for the trust roots there.
+
+    A large cache may come in pieces, sorted by :func:`.arrival.in_turn`; and it may come late, if
+    a disk could not be read at first. Rows that are not wanted there are dropped or written over.
+    """
 
     records: tuple[Cached, ...]
 
@@ -72,7 +76,10 @@ class HeardRecords:
 
 @frozen
 class HeardRoots:
-    """Trust roots that a peer, or whoever says Hello, offers: packed and in order."""
+    """Trust roots that a peer, a stranger in its Hello, or this node's disk offers.
+
+    Packed, and in order; at most sixteen are followed. *from_peer* is None for the latter two.
+    """
 
     packed: tuple[bytes, ...]
     from_peer: NodeId | None = None
@@ -80,7 +87,10 @@ class HeardRoots:
 
 @frozen
 class Presented:
-    """The node record that somebody showed in Hello who proved to hold *public_key*."""
+    """The node record that somebody showed in Hello who proved to hold *public_key*.
+
+    Whether it is admitted is to be asked of :mod:`.readings` afterwards.
+    """
 
     public_key: bytes
     packed: bytes
@@ -200,7 +210,11 @@ class Bar:
 
 @frozen
 class Store:
-    """Keep *packed* on disk under *key*. Not always the record's own: two may contend for it."""
+    """Keep *packed* on disk under *key*, in place of what is there.
+
+    That is the record's own key, or where two contend for it another one (see :mod:`.rows`), which
+    :class:`Loaded` has to give back as it was.
+    """
 
     key: Key
     packed: bytes

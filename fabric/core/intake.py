@@ -38,7 +38,7 @@ until a peer sends it too.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -63,7 +63,7 @@ from fabric.core.gossip_events import (
     StoreFloor,
     StoreRoot,
 )
-from fabric.core.holding import Heard, rank_of
+from fabric.core.holding import Heard, Holding, rank_of
 from fabric.core.identity import NodeId
 from fabric.core.records import FABRIC, NODE, Key, NodeRecord, Opaque, Record, TrustRoot
 from fabric.core.trust import Adopted, Trust
@@ -80,7 +80,7 @@ MOST_BARRED: Final = 1024
 """Peers that are barred at once. Only members can be: of more, somebody has their keys."""
 
 KNOWN_COST: Final = 0.1
-"""What a record that is held already costs, in signatures: 5 us of decoding and hashing."""
+"""What a record costs that is held already, in signatures: 7 us of decoding and hashing."""
 
 ROOT_KEY: Final = Key(TrustRoot.KIND, FABRIC)
 
@@ -108,8 +108,10 @@ class Intake:
         directory.apply(trust.root, trust.chain[-1], Heard(), 0.0)
 
     # -- asked before anything is taken --
-    def cost(self, envelope: Envelope) -> float:
-        """Return how many signatures it takes to judge *envelope*, at most."""
+    def cost(self, envelope: Envelope | None) -> float:
+        """Return how many signatures it takes to judge *envelope*, at most; None was none."""
+        if envelope is None:
+            return KNOWN_COST
         is_known = self._directory.key_holding(envelope.digest) is not None
         if is_known or self._trust.remembers(envelope):
             return KNOWN_COST
@@ -194,10 +196,12 @@ class Intake:
         return []
 
     def _reject(self, rejected: Rejected, arrival: Arrival, now: Moment) -> list[Effect]:
+        peer = arrival.from_peer
+        if arrival.shown_by and peer not in self._directory.members():
+            peer = None  # a stranger: it is not admitted, and that is all
         if rejected.code is Code.UNKNOWN_SIGNER:
-            self._waiting.put(arrival.envelope, arrival.from_peer, arrival)
-        effects = self.refuse(rejected, arrival.from_peer, now)
-        return effects + self._show_rival(arrival, now)
+            self._waiting.put(arrival.envelope, peer, arrival)
+        return self.refuse(rejected, peer, now) + self._show_rival(arrival, now)
 
     def _admit(self, record: Record, arrival: Arrival, now: Moment) -> list[Effect]:
         peer, key = arrival.from_peer, record.key
@@ -247,11 +251,26 @@ class Intake:
             times = self._floor.times(now.clock)
             self._directory.apply(each.root, each.envelope, arrival.heard, times.now)
         effects += [Changed(ROOT_KEY), RootChanged(adopted[-1].root.version)]
-        for key in self._directory.recheck(self._trust.still_good):
+        held = {key: self._directory.holding(key) for key in tuple(self._directory.keys())}
+        changed = self._directory.recheck(self._trust.still_good)
+        for key in changed:
             effects += self._aftermath.of_change(key)
         self._again += self._waiting.take_all()
+        self._again += (each for key in changed for each in self._words_gone(held[key], now))
         envelopes = (each.envelope for each in adopted)
         return effects + self._aftermath.spread(ROOT_KEY, envelopes, arrival, now)
+
+    def _words_gone(self, held: Holding | None, now: Moment) -> Iterator[Arrival]:
+        """Return the words that were *held* at a key where nothing is any more.
+
+        They went with their node's record, which may be signed anew; who has dropped them all over
+        the fabric would not say them again for days.
+        """
+        if held is None or self._directory.holding(held.top.held[0].record.key) is not None:
+            return
+        for each in held.top.held:
+            if NODE in each.record.authors:
+                yield Arrival(envelope=each.envelope, heard=each.heard, at=now.steady, is_due=True)
 
     def _show_rival(self, arrival: Arrival, now: Moment) -> list[Effect]:
         """Pass on the proof that two roots of one version were signed, once."""

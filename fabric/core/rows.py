@@ -54,9 +54,8 @@ class Rows:
         changes = [change for key in sorted({*found, *keys}) for change in self.changed(key)]
         stored = {each.key: each for each in changes if isinstance(each, Store)}
         dropped = {each.key for each in changes if isinstance(each, Drop)}
-        stale = sorted((dropped | found.keys()) - stored.keys())
         fresh = [each for each in stored.values() if found.get(each.key) != each.packed]
-        return [*fresh, *map(Drop, stale)]
+        return [*fresh, *map(Drop, sorted(dropped - stored.keys()))]
 
     def _at(self, key: Key) -> list[Store]:
         holding = self._directory.holding(key)

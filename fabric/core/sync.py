@@ -145,7 +145,7 @@ class _Round:
     differing: tuple[int, ...] = ()
     """Buckets that the peer has not yet listed to its end."""
     last_entry: bytes = b""
-    """Of the listing of the first of them, so far."""
+    """The key that was listed to us last."""
     listed_to_us: int = 0
     listed_by_us: int = 0
     wanted: list[tuple[bytes, bytes]] = field(factory=list)
@@ -234,9 +234,10 @@ class Session:
         lacking = [each for each in entries if self._shelf.weigh(*each)]
         due = (each for each in lacking if each[0] > self._wants_after)
         current.wanted += itertools.islice(due, MOST_WANTED - len(current.wanted))
-        current.last_entry = entries[-1][0] if entries else b""
+        if entries:
+            current.last_entry = entries[-1][0]
         if frame.is_last:
-            current.differing, current.last_entry = current.differing[1:], b""
+            current.differing = current.differing[1:]
         return [] if current.differing else self._want()
 
     def _fault_in_listing(

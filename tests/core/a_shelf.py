@@ -5,7 +5,7 @@ import itertools
 from collections import deque
 
 from fabric.core.digests import Digests, digest_of_key
-from fabric.core.frames import BUCKETS
+from fabric.core.frames import BUCKET_BYTES, BUCKETS, Buckets, Listing
 from fabric.core.records import Key
 from fabric.core.sync import Broken, Done, Send, Session, Take, Written
 
@@ -150,3 +150,31 @@ def run(*ends):
 
 def rounds(end):
     return end.of(Done)
+
+
+# -- what a peer might say --
+THEIRS = b"t" * 16
+"""A root that nothing has."""
+HERE, THERE = names_in(7, 2)
+
+
+def entry(subject, number=1):
+    return key_digest(subject) + record_digest(packed(subject, number))
+
+
+def listing(*subjects, bucket=7, is_last=True, number=1):
+    entries = b"".join(sorted(entry(each, number) for each in subjects))
+    return Listing(bucket=bucket, entries=entries, is_last=is_last)
+
+
+def differ_in(session_shelf, *buckets, theirs=THEIRS):
+    """Return the ``Buckets`` of somebody who differs from *session_shelf* in *buckets*."""
+    ours = session_shelf.root()
+    digests = bytearray(session_shelf.buckets(min(ours, theirs) + max(ours, theirs)))
+    for bucket in buckets:
+        digests[bucket * BUCKET_BYTES] ^= 1
+    return Buckets(digests=bytes(digests))
+
+
+def sent(effects):
+    return [each.frame for each in effects if isinstance(each, Send)]

@@ -467,6 +467,16 @@ def test_what_is_not_good_any_more_goes_out_of_use_at_once() -> None:
     assert directory.digests.root() == a_directory(good).digests.root()
 
 
+def test_a_nodes_words_go_with_its_record_when_that_is_not_good_any_more() -> None:
+    node, word = FABRIC_KEYS.node("home-1"), FABRIC_KEYS.offers("home-1", "demo")
+    directory = a_directory(node, word, FABRIC_KEYS.policy())
+
+    changed = directory.recheck(lambda _envelope, record: record != node)
+
+    assert changed == [NODE, OFFERS]
+    assert directory.digests.root() == a_directory(FABRIC_KEYS.policy()).digests.root()
+
+
 def test_the_generation_below_one_that_is_not_good_any_more_counts_again() -> None:
     bad, good = FABRIC_KEYS.node("home-1", generation=2), FABRIC_KEYS.node("home-1")
     directory = a_directory(good, bad)

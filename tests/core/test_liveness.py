@@ -25,8 +25,9 @@ from fabric.core.liveness_events import (
     Turned,
 )
 from fabric.core.own_life import first_incarnation
+from fabric.core.suspicion import least_silence
 from fabric.core.testimony import Context
-from tests.core.a_seat import ME, ROOT, A, B, Seat, X, Y, alive, dead, left, signed, suspect
+from tests.core.a_seat import AREAS, ME, ROOT, A, B, Seat, X, Y, alive, dead, left, signed, suspect
 
 
 # -- own ears --
@@ -191,6 +192,18 @@ def test_a_broken_connection_leads_to_one_accusation_and_no_more() -> None:
     assert seat.core.heard_at(X) is None, "it is no neighbour any more"
 
 
+def test_a_lost_neighbour_that_is_dead_is_wondered_about_no_more() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "x")
+    seat.hush("x")
+    seat.give(Disconnected(X, clean=False))
+    assert seat.core.heard_at(X) is not None
+    seat.hear("a", dead("x", "a", "b"))
+
+    assert seat.core.state_of(X) is State.DEAD
+    assert seat.core.heard_at(X) is None
+
+
 def test_a_connection_that_ended_as_meant_is_no_accusation() -> None:
     seat = Seat()
     seat.meet("a", "b", "x")
@@ -221,6 +234,17 @@ def test_no_favour_is_done_for_others(target: str) -> None:
     seat.meet("a")
     seat.hear("a", IndirectProbe(seq=3, target=target))
 
+    assert not seat.told(IndirectAck, seat.run(2))
+
+
+def test_no_favour_is_done_for_a_neighbour_whose_connection_is_lost() -> None:
+    seat = Seat()
+    seat.meet("a", "x")
+    seat.hush("x")
+    seat.give(Disconnected(X, clean=False))
+    effects = seat.hear("a", IndirectProbe(seq=3, target="x"))
+
+    assert not [each for each in effects if isinstance(each, Tell)]
     assert not seat.told(IndirectAck, seat.run(2))
 
 
@@ -272,6 +296,20 @@ def test_a_node_that_hears_nobody_takes_nobody_for_dead_on_what_was_said_before(
     assert seat.turned("x")[-1] is State.ALIVE
 
 
+def test_what_it_missed_while_it_was_deaf_has_time_to_come() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "y")
+    for accuser in ("a", "b", "c"):
+        seat.hear("a", suspect("x", accuser, silent=2.0))
+    seat.hush("a", "b", "y")
+    seat.run(least_silence(len(AREAS)) - 2.2)
+    seat.hear("b", Probe(seq=1, root=ROOT))
+    seat.answering.add("b")
+    seat.run(1.0)
+
+    assert seat.core.state_of(X) is State.SUSPECT
+
+
 def test_the_silence_of_most_makes_it_wait_longer_before_it_accuses_one() -> None:
     def waited(silent: str) -> float:
         seat = Seat()
@@ -319,6 +357,19 @@ def test_after_a_pause_it_says_a_new_word_unasked_and_counts_as_slow() -> None:
     assert seat.core.health == 0
 
 
+def test_after_a_short_pause_too_what_was_said_meanwhile_comes_first() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "c")
+    for accuser in ("a", "b", "c"):
+        seat.hear("a", suspect("x", accuser, silent=2.0))
+    seat.run(least_silence(len(AREAS)) - 2.2)
+    seat.hear("a", Probe(seq=1, root=ROOT))
+    seat.now += 1.0
+    seat.give(Ticked())
+
+    assert seat.core.state_of(X) is State.SUSPECT
+
+
 def test_after_a_pause_nobody_is_dead_before_what_was_said_meanwhile_is_heard() -> None:
     seat = Seat()
     seat.meet("a", "b", "c")
@@ -339,6 +390,7 @@ def test_who_left_stays_so_whatever_is_said_of_that_incarnation() -> None:
     seat.hush("x")
     seat.hear("x", left("x", 5))
     seat.give(Disconnected(X, clean=False))
+    assert not seat.told(IndirectProbe), "nobody need be asked about it"
     for frame in (alive("x", 5), suspect("x", "a"), dead("x", "a", "b"), alive("x", 4)):
         seat.hear("a", frame)
     seat.run(30)
@@ -390,6 +442,20 @@ def test_what_is_said_against_itself_it_contradicts_at_once_to_all() -> None:
     assert sorted(seat.told(Alive, effects)) == [
         (peer, alive(ME, mine + 1)) for peer in ("a", "b", "x")
     ] or {frame for _, frame in seat.told(Alive, effects)} == {alive(ME, mine + 1)}
+
+
+def test_the_doubt_of_two_others_is_a_reason_to_doubt_itself() -> None:
+    seat = Seat()
+    seat.meet("a", "b")
+    mine = first_incarnation(1)
+    seat.hear("a", suspect(ME, "a", mine))
+    assert seat.core.health == 0
+
+    seat.run(0.2)
+    seat.hear("a", dead(ME, "a", "b", incarnation=mine + 1))
+    seat.run(0.4)
+    assert seat.core.own.incarnation == mine + 2
+    assert seat.core.health == 1
 
 
 def test_its_own_farewell_or_death_from_another_time_it_outbids() -> None:

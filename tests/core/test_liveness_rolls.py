@@ -4,12 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.core.frames import (
+    Alive,
     RollCall,
 )
 from fabric.core.liveness_events import (
     State,
 )
-from tests.core.a_seat import A, B, Seat, X, Y, alive, dead, left
+from tests.core.a_seat import AREAS, A, B, Seat, X, Y, alive, dead, left
 
 
 # -- the roll call --
@@ -29,6 +30,20 @@ def test_a_different_digest_is_answered_with_the_roll_once_a_second() -> None:
     assert not seat.told(RollCall, seat.hear("a", RollCall(digest=b"e" * 8)))
 
 
+def test_what_a_roll_lacks_is_proved_once_a_second_and_in_part() -> None:
+    areas = AREAS | {f"n{number:02d}": "north" for number in range(50)}
+    seat = Seat(areas)
+    seat.meet("a")
+    for number in range(50):
+        seat.hear("a", alive(f"n{number:02d}"))
+    empty = RollCall(digest=b"d" * 8, entries=bytes(17))
+
+    assert len(seat.told(Alive, seat.hear("a", empty))) == 32
+    assert not seat.told(Alive, seat.hear("a", empty))
+    seat.run(1.1)
+    assert len(seat.told(Alive, seat.hear("a", empty))) == 32
+
+
 def test_two_nodes_that_call_the_roll_come_to_hold_the_same() -> None:
     one, other = Seat(), Seat()
     one.meet("a")
@@ -38,12 +53,15 @@ def test_two_nodes_that_call_the_roll_come_to_hold_the_same() -> None:
     for frame in (alive("y", 4), alive("b", 9)):
         other.hear("a", frame)
     frames = [(other, RollCall(digest=one.core._lives.digest))]
-    while frames:
+    for _ in range(20):
+        if not frames:
+            break
         seat, frame = frames.pop()
         back = one if seat is other else other
         effects = seat.hear("a", frame)
         frames += [(back, each) for peer, each in seat.told(object, effects) if peer == A]
 
+    assert not frames, "the exchange ends"
     # Each is "m" to itself and has the same word, so that both digests cover the same lives.
     assert one.core._lives.digest == other.core._lives.digest
     assert one.core.state_of(B) is other.core.state_of(B) is State.ALIVE

@@ -92,6 +92,51 @@ def test_in_a_fleet_of_two_the_other_one_is_enough() -> None:
     assert seat.turned("x") == [State.ALIVE, State.SUSPECT, State.DEAD]
 
 
+def test_the_last_of_three_has_nobody_to_confirm_that_it_is_alone() -> None:
+    seat = Seat({"m": "home", "x": "north", "y": "south"})
+    seat.meet("x", "y")
+    seat.hear("x", dead("y", "x", "m"))
+    seat.hush("y")
+    seat.run(2.0)
+    seat.hear("x", dead("y", "x", "m"))
+    assert seat.core.state_of(NodeId("y")) is State.DEAD
+    seat.give(Disconnected(NodeId("y"), clean=False))
+    seat.hush("x")
+    seat.give(Disconnected(X, clean=False))
+    seat.run(90.0, step=0.5)
+
+    assert seat.core.state_of(X) is State.SUSPECT
+
+
+def test_who_accused_says_that_the_time_is_up() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "x")
+    seat.hush("x")
+    seat.run(2.8)
+    for accuser in ("a", "b"):
+        seat.hear(accuser, suspect("x", accuser))
+    effects = seat.run(8.0)
+
+    assert seat.core.state_of(X) is State.DEAD
+    assert {peer for peer, _ in seat.told(Dead, effects)} == {"a", "b", "x"}
+    assert {frame.accusers for _, frame in seat.told(Dead, effects)} == {("a", "b", "m")}
+
+
+def test_silence_begins_no_earlier_than_this_node_heard_the_subject_itself() -> None:
+    seat = Seat()
+    seat.meet("a", "b", "c", "x")
+    seat.hush("x")
+    seat.run(2.0)
+    heard = seat.core.heard_at(X)
+    for accuser in ("a", "b", "c"):
+        seat.hear(accuser, suspect("x", accuser, silent=1_000.0))
+    seat.run(heard + least_silence(len(AREAS)) - seat.now - 0.2)
+    assert seat.core.state_of(X) is State.SUSPECT
+
+    seat.run(0.4)
+    assert seat.core.state_of(X) is State.DEAD
+
+
 def test_a_claim_of_long_silence_is_counted_only_in_part() -> None:
     seat = Seat()
     seat.meet("a", "b", "c")
