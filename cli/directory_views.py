@@ -148,10 +148,16 @@ def members_table(members: Sequence[Json], *, rows: int = ALL_ROWS) -> Renderabl
             age(row["since_s"]),
             cut(link or "no"),
             milliseconds(row["rtt_ms"]) if not row["itself"] else UNKNOWN,
-            cut(state_word(row["code"] or row["standing"])),
+            cut(state_word(_worth(row))),
             cut(row["addresses"][0] if row["addresses"] else UNKNOWN),
         )
     return _whole(grid, len(members), rows, "no members: no record of this node is known")
+
+
+def _worth(row: Json) -> str:
+    """What a member's record is good for, or why its node is kept out all the same."""
+    worth: str = row["standing"]
+    return worth if worth != "live" else row["code"] or worth
 
 
 # -- services --
@@ -160,10 +166,9 @@ def services_table(
 ) -> RenderableType:
     """Every service: its status and why, how many records, where it leads, its last live proof.
 
-    *records* are offers that count, and offers that do not.
+    Records are those that count and, behind the plus, those that are candidates.
     """
-    headings = ("service", "core", "status", "why not", ">records", "leads to", "last proof")
-    grid = columns(*headings)
+    grid = columns("service", "core", "status", "why not", ">records", "leads to", "proved")
     for row in services[:rows]:
         grid.add_row(
             cut(row["name"]),
@@ -180,7 +185,7 @@ def services_table(
 def _resolved(row: Json) -> str:
     if row["resolved_to"] is None:
         return UNKNOWN
-    cached = " (cached)" if row["source"] == "cache" else ""
+    cached = ", cached" if row["source"] == "cache" else ""
     return f"{row['resolved_to']}{cached}"
 
 
@@ -188,7 +193,7 @@ def _proof(probe: Json | None, now: float) -> str:
     if probe is None:
         return "none"
     ago = f"{age(max(0.0, now - probe['at']))} ago"
-    return f"{probe['via']} {ago}" if probe["ok"] else f"failed {ago}"
+    return ago if probe["ok"] else f"failed {ago}"
 
 
 # -- waves --

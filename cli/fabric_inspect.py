@@ -24,7 +24,7 @@ from cli.exits import Json, NotReachedError, finish
 from cli.keys import open_keys
 from cli.output import show_text
 from cli.svg import picture
-from cli.tables import cut
+from cli.tables import Cropped, cut
 from cli.views import gone_view, members_view, node_view, services_view, waves_view
 from fabric import __version__
 
@@ -32,6 +32,9 @@ PICTURE_WIDTH = 100
 """Columns of an SVG: all of a row shows, and a README can hold it."""
 
 QUIT = "q"
+
+HINT_LINES = 2
+"""At the end of each frame: which keys there are, and a gap above."""
 
 app = cyclopts.App(
     name="fabric-inspect",
@@ -147,16 +150,18 @@ class _Eye:
 
 async def _watch(eye: _Eye, console: Console, interval: float) -> None:
     """Draw a frame per *interval* until q or ^C; a node that goes away is waited for."""
-    frame = await eye.frame(console.height - 2)  # who is not there at first is an error
+    room = console.height - HINT_LINES
+    frame = await eye.frame(room)  # who is not there at first is an error
     async with open_keys() as keys:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(Group(frame, "", eye.hint()), refresh=True)
+                live.update(Group(Cropped(frame, room), "", eye.hint()), refresh=True)
                 with trio.move_on_after(interval):
                     if (key := await keys.receive()) == QUIT:
                         return
                     eye.press(key)
-                frame = await eye.frame(console.height - 2)
+                room = console.height - HINT_LINES
+                frame = await eye.frame(room)
 
 
 def main() -> None:

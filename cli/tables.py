@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from attrs import frozen
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -27,9 +30,8 @@ _STATE_STYLE = {
     "live": "green",
     "cached": "yellow",
     "grace": "yellow",
-    "survival_grace": "yellow",
     "expired": "bold red",
-    "record_expired": "bold red",
+    "peer_barred": "bold red",
     "revoked": "dim",
     "disputed": "bold red",
     # of services
@@ -54,6 +56,21 @@ def cut(text: str | Text) -> Text:
     cell = Text(text) if isinstance(text, str) else text
     cell.no_wrap, cell.overflow = True, "ellipsis"
     return cell
+
+
+@frozen
+class Cropped:
+    """*frame* without what comes after its first *height* lines."""
+
+    frame: RenderableType
+    height: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unbounded = options.update(height=None)
+        lines = console.render_lines(self.frame, unbounded, pad=False)
+        for line in lines[: self.height]:
+            yield from line
+            yield Segment.line()
 
 
 def state_word(state: str) -> Text:

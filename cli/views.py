@@ -26,8 +26,9 @@ PLANES_A_LINE = 5
 """Planes side by side on 80 columns."""
 
 
-MOST_COMPLAINTS = 3
-"""What is wrong with a node, in a frame: the rest is counted, and `--json` has it."""
+LINES_PER_COMPLAINT = 12
+"""Lines of a screen for each thing that is wrong and shown: it takes two, beside all the rest.
+What is not shown is counted."""
 
 
 def node_view(snapshot: Json, *, height: int | None = None) -> Group:
@@ -38,7 +39,7 @@ def node_view(snapshot: Json, *, height: int | None = None) -> Group:
     """
     room = _Room.of(snapshot, height)
     return Group(
-        *_head(snapshot),
+        *_head(snapshot, height),
         *_peers(snapshot["peers"], room.peers),
         *_channels(snapshot["channels"], room.channels),
         *_planes(snapshot["planes"]),
@@ -53,24 +54,26 @@ def services_view(snapshot: Json, found: Json, *, now: float, height: int | None
     core = sum(row["core"] for row in found["services"])
     told = Text.assemble(("REGISTRY  ", "bold"), state_word(status), f"  core services: {core}")
     table = services_table(found["services"], now=now, rows=_left(snapshot, height, besides=1))
-    return Group(*_head(snapshot), "", told, table)
+    return Group(*_head(snapshot, height), "", told, table)
 
 
 def members_view(snapshot: Json, found: Json, *, now: float, height: int | None = None) -> Group:
     """Every member of the fabric: whether it is there, and whether this node has a link to it."""
     table = members_table(found["members"], rows=_left(snapshot, height))
-    return Group(*_head(snapshot), "", table)
+    return Group(*_head(snapshot, height), "", table)
 
 
 def waves_view(snapshot: Json, found: Json, *, now: float, height: int | None = None) -> Group:
     """The last waves that came by the node, the latest first."""
     table = waves_table(found["waves"], rows=_left(snapshot, height))
-    return Group(*_head(snapshot), "", table)
+    return Group(*_head(snapshot, height), "", table)
 
 
 def gone_view(snapshot: Json, why: str) -> Group:
     """The last frame of a node that no longer answers, under a line that says so."""
-    return Group(cut(Text(why, "bold red")), "", *_head(snapshot), *_peers(snapshot["peers"]))
+    return Group(
+        cut(Text(why, "bold red")), "", *_head(snapshot, None), *_peers(snapshot["peers"])
+    )
 
 
 @frozen
@@ -92,7 +95,7 @@ class _Room:
         listeners = len(snapshot["listeners"])
         tables = 3 + (listeners > 0)
         planes = GAP_AND_HEADING + -(-len(snapshot["planes"]) // PLANES_A_LINE)
-        taken = len(_head(snapshot)) + planes + tables * GAP_AND_HEADING + listeners
+        taken = len(_head(snapshot, height)) + planes + tables * GAP_AND_HEADING + listeners
         left = max(0, height - taken)
         share = max(FEWEST_ROWS, left // 3)
         wanted = {name: max(1, len(snapshot[name])) for name in ("peers", "services", "channels")}
@@ -107,11 +110,11 @@ def _left(snapshot: Json, height: int | None, *, besides: int = 0) -> int:
     if height is None:
         return ALL_ROWS
     hidden = 1
-    taken = len(_head(snapshot)) + GAP_AND_HEADING + hidden + besides
+    taken = len(_head(snapshot, height)) + GAP_AND_HEADING + hidden + besides
     return max(FEWEST_ROWS, height - taken)
 
 
-def _head(snapshot: Json) -> list[RenderableType]:
+def _head(snapshot: Json, height: int | None) -> list[RenderableType]:
     node, peers = snapshot["node"], snapshot["peers"]
     connected = sum(peer["state"] == "connected" for peer in peers)
     name = Text.assemble((node["name"], "bold"), "  ", state_word(node["state"]))
@@ -124,17 +127,18 @@ def _head(snapshot: Json) -> list[RenderableType]:
         f"release {node['release']}",
         f"id {node['id']}",
     )
-    return [cut(name), cut(Text("  ".join(facts), "dim")), *_health(snapshot["health"])]
+    return [cut(name), cut(Text("  ".join(facts), "dim")), *_health(snapshot["health"], height)]
 
 
-def _health(complaints: Sequence[Json]) -> list[RenderableType]:
+def _health(complaints: Sequence[Json], height: int | None) -> list[RenderableType]:
     """What is wrong: each with what it is about, and on a line of its own what to do."""
     lines: list[RenderableType] = []
-    for each in complaints[:MOST_COMPLAINTS]:
+    most = ALL_ROWS if height is None else max(1, height // LINES_PER_COMPLAINT)
+    for each in complaints[:most]:
         told = each["detail"] or each["message"]
         lines.append(cut(Text.assemble((each["code"], "bold red"), f": {told}")))
         lines.append(cut(Text(f"  remedy: {each['remedy']}", "dim")))
-    if (hidden := len(complaints) - MOST_COMPLAINTS) > 0:
+    if (hidden := len(complaints) - most) > 0:
         lines.append(cut(Text(f"and {hidden} more to mend", "bold red")))
     return lines
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import h11
 import pytest
@@ -19,6 +20,7 @@ from cli import fabricctl
 from cli.exits import finish
 from cli.local.fabric import LocalFabric
 from cli.local.setup import prepare
+from fabric.codes import Code
 
 
 def _snapshot(name="usa-los-1", **changes):
@@ -37,11 +39,15 @@ def _snapshot(name="usa-los-1", **changes):
             "tasks": 41,
             "listen": "127.0.0.1:40123",
         },
+        "health": [
+            _complaint("expiring", "this node's record ends 2026-01-02 03:04 UTC"),
+            _complaint("no_proof", "core service demo is candidate_only"),
+        ],
         "peers": [
             _peer("home-1", "connected", "direct 127.0.0.1:41233", 0.312, 12345, 999.9, 3),
             _peer("edge-1", "connected", "direct 127.0.0.1:51233", 2.1, 412345678, 2e6, 12),
-            _peer("ifcm-rufms-s-mo1cr", "refused", reason="unknown_key"),
-            _peer("test-1", "dialling"),
+            _peer("ifcm-rufms-s-mo1cr", "refused", reason="unknown_key", life="suspect"),
+            _peer("test-1", "dialling", life=None),
         ],
         "channels": [_channel(1), _channel(2, client=None, direction="out", state="opening")],
         "planes": [
@@ -80,13 +86,26 @@ def _snapshot(name="usa-los-1", **changes):
     } | changes
 
 
-def _peer(name, state, path=None, rtt=None, out=None, into=None, streams=0, reason=None):
+def _complaint(code, detail=""):
+    told = Code[code.upper()]
+    return {
+        "code": code,
+        "message": told.sentence,
+        "detail": detail,
+        "remedy": told.remedy,
+    }
+
+
+def _peer(
+    name, state, path=None, rtt=None, out=None, into=None, streams=0, reason=None, life="alive"
+):
     return {
         "name": name,
         "id": None,
         "area": name.partition("-")[0],
         "roles": [],
         "state": state,
+        "liveness": life,
         "reason": reason,
         "path": path,
         "rtt_ms": rtt,
@@ -120,6 +139,121 @@ def a_snapshot():
 @pytest.fixture
 def a_channel():
     return _channel
+
+
+@pytest.fixture
+def a_complaint():
+    return _complaint
+
+
+NOW = 1_800_000_000
+"""When the rows below are looked at, unix seconds."""
+
+
+def _came(by="wave", peer="home-1", **changes):
+    """How something came here, in 24 ms over two hops a minute ago."""
+    wave = "0a1b2c3d4e5f6071" if by != "repair" else None
+    usual = {"from_peer": peer, "by": by, "hops": 2, "age_s": 0.024, "wave_id": wave}
+    if by == "here":
+        usual |= {"from_peer": None, "hops": 0, "age_s": 0.0}
+    return usual | {"heard_at": NOW - 61.5, "heard_s": 61.5} | changes
+
+
+def _record(key, name=None, *, came=None, **changes):
+    kind, _, subject = key.partition("/")
+    own_word = kind in ("endpoint", "offers")
+    return {
+        "key": key,
+        "kind": kind,
+        "subject": subject,
+        "name": name,
+        "order": [0, 1799999000] if own_word else [0, 3],
+        "author": "node" if own_word else "directory",
+        "standing": "live",
+        "counts": True,
+        "disputed": False,
+        "revoked": False,
+        "issued_at": NOW - 1000,
+        "expires_at": NOW + (7 if own_word else 90) * 86_400 - 1000,
+        "confirmed": True,
+        **(came or _came()),
+        **changes,
+    }
+
+
+def _held(says, *, came=None, **changes):
+    """One of the envelopes at a key."""
+    usual = {"order": [0, 3], "digest": "d1" * 32, "signed_by": ["k" * 32], "counts": True}
+    return {**usual, "says": says, **(came or _came()), **changes}
+
+
+def _member(name, liveness="alive", **changes):
+    usual = {
+        "name": name,
+        "id": "kq3v7dhx2m5a4bqzc6yj6wz2fghjk345",
+        "itself": False,
+        "area": name.partition("-")[0],
+        "roles": [],
+        "liveness": liveness,
+        "since_s": 754.0 if liveness else None,
+        "incarnation": 7,
+        "accusers": [],
+        "connected": liveness == "alive",
+        "rtt_ms": 12.5 if liveness == "alive" else None,
+        "reason": None,
+        "standing": "live",
+        "code": None,
+        "expires_at": NOW + 86_400,
+        "addresses": ["192.0.2.7:4433"],
+    }
+    return usual | changes
+
+
+def _service(name, status="active", **changes):
+    usual = {
+        "name": name,
+        "open_to": ["any"],
+        "edge_exposable": False,
+        "core": False,
+        "offered_here": False,
+        "withheld": None,
+        "backend": None,
+        "instances": ["usa-los-1"] if status == "active" else [],
+        "status": status,
+        "reason": None if status == "active" else "no_instance",
+        "active_records": int(status == "active"),
+        "candidate_records": 0,
+        "resolved_to": "usa-los-1" if status == "active" else None,
+        "source": "memory" if status == "active" else None,
+        "last_live_probe": {"at": NOW - 4, "ok": True, "rtt_ms": 12.5, "via": "probe"}
+        if status == "active"
+        else None,
+    }
+    return usual | changes
+
+
+def _wave(key, name=None, *, came=None, reach=5, duplicates=2):
+    return {
+        "key": key,
+        "name": name,
+        **(came or _came()),
+        "reach": reach,
+        "duplicates": duplicates,
+    }
+
+
+@pytest.fixture
+def a():
+    """What a node tells of its fabric, row by row: ``a.member("home-1", "dead")``."""
+    return SimpleNamespace(
+        came=_came,
+        held=_held,
+        member=_member,
+        now=NOW,
+        record=_record,
+        service=_service,
+        wave=_wave,
+    )
 
 
 @define(eq=False)
