@@ -1,9 +1,10 @@
 """First contact: dials addresses of which nothing is known but that a node may answer there.
 
-At the start every seed is tried, a few times in quick succession: whoever is there may be starting
-too. Afterwards one is dialled when healing asks for it (:mod:`fabric.core.healing`): while nobody
-who was met there can be reached. So a node that lost everybody finds its way back by the addresses
-it was given, and one that has lost nobody leaves its seeds alone.
+At the start every seed is tried again and again for half a minute, or until a peer was met at one:
+whoever is there may be starting too. Afterwards one is dialled when healing asks for it
+(:mod:`fabric.core.healing`): while nobody who was met there can be reached. So a node that lost
+everybody finds its way back by the addresses it was given, and one that has lost nobody leaves its
+seeds alone.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import structlog
 import trio
 from attrs import define, field
 
+from fabric.codes import Code
 from fabric.config import HostPort
-from fabric.core.backoff import Backoff
+from fabric.core.backoff import Redial
 from fabric.core.identity import NodeId
 from fabric.core.roster import Address
 from fabric.errors import RefusedError
 from fabric.runtime.dialling import Dialling
-from fabric.runtime.refused_peers import RefusedPeers
+from fabric.runtime.refused_peers import UNREACHED, RefusedPeers
 from fabric.trio_quic import Endpoint
 
 log = structlog.get_logger()
@@ -31,15 +33,7 @@ log = structlog.get_logger()
 PLANE: Final = "seeds"
 
 DIAL_WITHIN: Final = 3.0
-"""Seconds for one attempt: a handshake at any round trip that a person would put up with."""
-
-EAGER: Final = 0.5
-"""Seconds of the first backoff: seeds are often started together with this node."""
-
-SLOWEST: Final = 5.0
-"""Seconds of the last: from then on healing has as short a breath."""
-
-EAGER_TRIES: Final = 4
+"""Seconds for an attempt on demand: a handshake at any round trip that a person would bear."""
 
 MOST_WAITING: Final = 16
 """Seeds that wait to be dialled on demand. Healing asks for one in five seconds."""
@@ -56,8 +50,12 @@ class Seeds:
     met: Callable[[Address, NodeId], None]
     """Told of who is at a seed: a peer that is linked now, or this node itself."""
     tried: trio.Event = field(init=False, factory=trio.Event)
-    """Set once each seed was tried, or a peer has answered at one."""
+    """Set once each seed was tried, or a peer was met at one."""
     _untried: set[Address] = field(init=False)
+    _is_alone: bool = field(init=False, default=True)
+    """Whether no peer was met at any seed yet."""
+    _dialled: set[Address] = field(init=False, factory=set)
+    """Where an attempt is under way: a second one would only make a second link."""
     _asked: trio.MemorySendChannel[Address] = field(init=False)
     _asks: trio.MemoryReceiveChannel[Address] = field(init=False)
 
@@ -78,32 +76,41 @@ class Seeds:
             for address in self.addresses:
                 nursery.start_soon(self._try_eagerly, address, endpoint)
             while True:
-                await self._try(await self._asks.receive(), endpoint)
+                await self._try(await self._asks.receive(), endpoint, DIAL_WITHIN)
         raise AssertionError("unreachable")
 
     async def _try_eagerly(self, address: Address, endpoint: Endpoint) -> None:
-        backoff = Backoff(self.rng, floor=EAGER, ceiling=SLOWEST)
-        for _ in range(EAGER_TRIES):
-            if await self._try(address, endpoint):
+        redial = Redial(self.rng)
+        redial.lost(began := trio.current_time())  # who starts is as eager as who lost a peer
+        while self._is_alone and (now := trio.current_time()) - began < redial.eager_for:
+            code = await self._try(address, endpoint, redial.attempt_timeout(now))
+            if code is None:
                 return
-            await trio.sleep(backoff.next_delay())
+            is_there = code not in UNREACHED
+            await trio.sleep(redial.next_delay(trio.current_time(), refused=is_there))
 
-    async def _try(self, address: Address, endpoint: Endpoint) -> bool:
-        """Dial *address* once; return whether anybody was met there."""
+    async def _try(self, address: Address, endpoint: Endpoint, timeout: float) -> Code | None:
+        """Dial *address* once, unless that is being done already; return why nobody was met."""
+        if address in self._dialled:
+            return Code.BUSY
+        self._dialled.add(address)
         try:
-            node = await self.dialling.find(address, endpoint, DIAL_WITHIN)
+            node = await self.dialling.find(address, endpoint, timeout)
         except RefusedError as refused:
             self.refused.tell(refused, address, side="dialler", peer="")
             self._was_tried(address)
-            return False
+            return refused.code
+        finally:
+            self._dialled.discard(address)
         log.info("seed.answered", address=str(HostPort(*address)), node=node)
+        self._is_alone &= node == self.dialling.we.me.node_id
         self.met(address, node)
-        self._was_tried(address, is_peer=node != self.dialling.we.me.node_id)
-        return True
+        self._was_tried(address)
+        return None
 
-    def _was_tried(self, address: Address, *, is_peer: bool = False) -> None:
+    def _was_tried(self, address: Address) -> None:
         self._untried.discard(address)
-        if is_peer or not self._untried:
+        if not (self._untried and self._is_alone):
             self.tried.set()
 
 
