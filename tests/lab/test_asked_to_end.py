@@ -59,7 +59,7 @@ async def test_an_egress_that_is_asked_to_end_finishes_transfers_and_takes_no_mo
     with trio.fail_after(WITHIN):
         assert await path.away.ended() == 0
     assert {line["code"] for line in path.away.lines("channel.closed")} == {"done"}
-    assert await path.edge.count("fabric_ingress_connections_refused_total", code="no_instance")
+    assert await path.edge.count("fabric_ingress_connections_refused_total", code="draining")
 
     await path.away.start()
     with trio.fail_after(WITHIN):
