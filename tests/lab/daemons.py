@@ -24,7 +24,10 @@ ENDED_AS_ASKED = {None, 0, -signal.SIGKILL}
 """Return codes of a daemon that a test may leave behind; any other end is a crash."""
 
 LOGGED_WITHIN = 15
-"""Seconds for a line to come; the longest wait is for an interpreter on a busy machine."""
+"""Seconds for a line to come."""
+
+READY_WITHIN = 60
+"""Seconds for a daemon to be ready: on a busy machine, ten interpreters that start at once."""
 
 
 def free_port(kind=socket.SOCK_STREAM, host="127.0.0.1"):
@@ -103,7 +106,7 @@ class Daemon:
         await self.launch()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._fail_when_it_ends)
-            await self.logged("node.ready")
+            await self.logged("node.ready", within=READY_WITHIN)
             nursery.cancel_scope.cancel()
 
     async def _fail_when_it_ends(self):
@@ -205,12 +208,12 @@ class Daemon:
             if event in (None, line.get("event")) and facts.items() <= line.items()
         ]
 
-    async def logged(self, event, **facts):
+    async def logged(self, event, *, within=LOGGED_WITHIN, **facts):
         """Wait for a line of *event* with *facts*; return the first.
 
-        Fails, with what was logged instead, when it does not come in time.
+        Fails, with what was logged instead, when it does not come *within* so many seconds.
         """
-        with trio.move_on_after(LOGGED_WITHIN):
+        with trio.move_on_after(within):
             while not (lines := self.lines(event, **facts)):
                 await trio.sleep(0.02)
             return lines[0]
