@@ -178,6 +178,8 @@ class Acceptor:
     state: State = field(init=False, default=State.AWAITING_HELLO)
     claimant: str = field(init=False, default="")
     """Who the Hello *says* it is from, for the log alone: a known name, else the key's node id."""
+    key: bytes = field(init=False, default=b"")
+    """The key of the Hello; proved, unless what was refused was its proof or something before."""
     missed_roots: tuple[bytes, ...] = field(init=False, default=())
     """Trust roots that a dialler with a proved key lacks: they go with a refusal too."""
 
@@ -191,6 +193,7 @@ class Acceptor:
         return effects
 
     def judge_hello(self, hello: Hello, now: float) -> list[Effect]:
+        self.key = hello.key
         self.claimant = self._name_of(hello.key)
         for objection_to in OBJECTIONS:
             if (code := objection_to(self, hello)) is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from fabric.core.identity import INSTANCE_BYTES, Instance
@@ -14,8 +13,8 @@ from fabric.runtime.state import read_document, write_document
 BOOT_FILE = "boot.json"
 
 
-def claim_boot_seq(state_dir: Path) -> int:
-    """Return this process's boot_seq; when it returns, the disk has it.
+def claim_boot_seq(state_dir: Path, unix_now: float) -> int:
+    """Return the boot_seq of a process that begins at *unix_now*; when it returns, the disk has it.
 
     Must come before the first dial, or a crash in between would let two processes bear the same
     number. Blocks for the disk. Raises :exc:`OSError`, or :exc:`ConfigError` for a damaged file:
@@ -26,7 +25,7 @@ def claim_boot_seq(state_dir: Path) -> int:
     stored = document.get("boot_seq")
     if type(stored) is not int or stored < 0:
         raise ConfigError([f"{path}: boot_seq is not a number; remove the file"])
-    claimed = next_boot_seq(stored, time.time())
+    claimed = next_boot_seq(stored, unix_now)
     write_document(path, {"boot_seq": claimed})
     return claimed
 

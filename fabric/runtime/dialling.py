@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import trio
-from attrs import define
+from attrs import define, field
 
 from fabric.codes import Code
 from fabric.core.admission import Dialler, Ourselves
@@ -26,6 +27,8 @@ class Dialling:
     we: Ourselves
     enter: Enter
     """Takes over the connections that both ends agreed on."""
+    duplicated: Callable[[NodeId, Address], None] = field(init=False)
+    """Told of a second process with the key of a node, maybe of this one, and where it showed."""
 
     async def dial(self, way: DialIntent, endpoint: Endpoint, timeout: float) -> None:
         """Try *way* once, until whoever answers is admitted.
@@ -62,6 +65,11 @@ class Dialling:
         dialler = Dialler(self.we, way, _key_of(connection), os.urandom(NONCE_BYTES))
         try:
             await send_hello(connection, dialler, self.enter)
+        except RefusedError as refused:
+            if refused.code is Code.DUPLICATE_IDENTITY:
+                twin = self.we.me.node_id if refused.hop else node_id_of(_key_of(connection))
+                self.duplicated(twin, way.address)
+            raise
         except trio.Cancelled:
             close(connection, Code.SHUTTING_DOWN)
             raise

@@ -21,6 +21,7 @@ blocks: what leaves is put in bounded outboxes, what is to be stored is handed t
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn, Protocol
@@ -52,6 +53,9 @@ TICK: Final = 1.0
 
 FLOOR: Final = "time_floor"
 """The fact under which the cache keeps the time floor."""
+
+QUIET_FOR: Final = 60.0
+"""Seconds between two lines of one alarm: a person reads no faster."""
 
 MOST_QUEUED: Final = 4096
 """Events that wait for the one being carried out. They come from this node itself: one or two."""
@@ -98,6 +102,7 @@ class GossipPlane:
     """Called when a word of this node's has to be said again, above a number."""
     alarms: dict[Code, str] = field(init=False, factory=dict)
     """What somebody has to look at, with what was last said of it."""
+    _alarmed_at: dict[Code, float] = field(init=False, factory=dict)
     _queue: deque[told.Event] = field(init=False, factory=deque)
     _is_busy: bool = field(init=False, default=False)
     _refused: told.Refused | None = field(init=False, default=None)
@@ -197,7 +202,7 @@ class GossipPlane:
                 self._refused = effect
                 self.metrics.records_refused.add(code)
             case told.Alarm(code, detail, from_peer):
-                self._alarm(code, detail, from_peer)
+                self.alarm(code, detail, from_peer)
             case told.Wake(at):
                 self._timer.set(at)
 
@@ -212,7 +217,12 @@ class GossipPlane:
             case told.StoreFloor(at):
                 self.cache.note_fact(FLOOR, str(at).encode())
 
-    def _alarm(self, code: Code, detail: str, from_peer: NodeId | None) -> None:
+    def alarm(self, code: Code, detail: str, from_peer: NodeId | None) -> None:
+        """Let somebody look at this; of one code, no more than a line a minute is logged."""
         self.alarms[code] = detail
+        now = trio.current_time()
+        if now < self._alarmed_at.get(code, -math.inf) + QUIET_FOR:
+            return
+        self._alarmed_at[code] = now
         log.error("directory.alarm", code=code, detail=detail, peer=from_peer, remedy=code.remedy)
         self.events.publish("directory.alarm", code=code, detail=detail, peer=from_peer)

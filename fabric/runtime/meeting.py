@@ -6,16 +6,19 @@ Nothing that a stranger sends gets further than this module before its key is pr
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 import trio
 from attrs import define, field
 
+from fabric.codes import Code
 from fabric.core.admission import Acceptor, Ourselves
 from fabric.core.codec import encode
 from fabric.core.frames import CHALLENGE_KIND, Challenge
-from fabric.core.identity import NONCE_BYTES
+from fabric.core.identity import NONCE_BYTES, NodeId, node_id_of
 from fabric.core.planes import Planes
+from fabric.core.roster import Address
 from fabric.errors import RefusedError
 from fabric.runtime.admission import Enter, receive_hello, refusal_of
 from fabric.runtime.refused_peers import RefusedPeers
@@ -36,6 +39,8 @@ class Meeting:
     """Takes over the connections of peers."""
     refused: RefusedPeers
     planes: Planes
+    duplicated: Callable[[NodeId, Address], None] = field(init=False)
+    """Told of a second process with the key of a node, and where it is."""
     _greeted: dict[Connection, bytes] = field(init=False, factory=dict)
     """Nonces of the challenges whose connections are not through TLS yet. Bounded by what the
     endpoint lets strangers have, each for five seconds."""
@@ -64,6 +69,8 @@ class Meeting:
         except RefusedError as refused:
             address = connection.remote_address
             self.refused.tell(refused, address, side="acceptor", peer=acceptor.claimant)
+            if refused.code is Code.DUPLICATE_IDENTITY and not refused.hop:
+                self.duplicated(node_id_of(acceptor.key), address)
 
     async def _hear_of_strangers(self) -> NoReturn:
         """Tell of those who left within the handshake: most of all that they expected another key

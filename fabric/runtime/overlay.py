@@ -49,6 +49,7 @@ from fabric.runtime.knowledge import Knowledge
 from fabric.runtime.letters import NodeLetters
 from fabric.runtime.links import AnyLink
 from fabric.runtime.local import LocalLink
+from fabric.runtime.memory import Memory
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.opening import LinkReach
 from fabric.runtime.refusals import RefusalLog
@@ -105,6 +106,7 @@ class Overlay:
             unix_now=knowledge.unix_now,
             rng=rng,
         )
+        self.memory = Memory(knowledge, self.gossip.receive)
         self.liveness = liveness.LivenessPlane(
             core=Liveness(
                 me=me.node_id,
@@ -164,6 +166,7 @@ class Overlay:
             liveness=self.liveness,
             neighbours=self.neighbours,
             registry=self.registry,
+            memory=self.memory,
         )
         self.seeds = seeds.Seeds(
             addresses=self._seed_addresses(),
@@ -176,10 +179,13 @@ class Overlay:
 
     def _join(self) -> None:
         self.switchboard.join()
+        self.meeting.duplicated = self.switchboard.duplicated
+        self.own_words.contested = self.switchboard.contested
         self.neighbours.dial_seed = self.seeds.dial
         self.gossip.reissue = self.own_words.reissue
         self.gossip.changed += [self._look_at_myself, self.own_words.changed]
         self.gossip.carry_out(self.knowledge.effects)
+        self.memory.seeds((place.host, place.port) for place in self.config.seeds)
 
     # -- this node --
     def _itself(self) -> Member:

@@ -14,6 +14,7 @@ Nothing is said before this node's own record is held: nobody could tell whose w
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -48,6 +49,11 @@ APART: Final = 2.0
 LOOK_EVERY: Final = 60.0
 """Seconds between two looks at whether half of a life is over."""
 
+MOST_ECHOES: Final = 4
+ECHO_WINDOW: Final = 60.0
+"""So many words in our name that we did not say, within so many seconds, are no leftover of a
+restart, which makes one of each kind: another process has this node's key."""
+
 Content: TypeAlias = Mapping[str, Any]
 """The fields of a record that say something."""
 
@@ -66,6 +72,10 @@ class OwnWords:
     _above: dict[type[OwnWord], int] = field(init=False, factory=dict)
     """Kinds that have to be said again, and above which number."""
     _said_at: dict[type[OwnWord], float] = field(init=False, factory=dict)
+    contested: Callable[[], None] = field(init=False)
+    """Called when somebody goes on saying words in this node's name."""
+    _echoes: deque[float] = field(init=False, factory=lambda: deque(maxlen=MOST_ECHOES))
+    """When others' words in this node's name were heard last."""
     _half_life: float = field(init=False)
     _changed: trio.Event = field(init=False, factory=trio.Event)
 
@@ -86,9 +96,13 @@ class OwnWords:
         kind = next(
             (each for each in (EndpointRecord, OffersRecord) if key.kind == each.KIND), None
         )
-        if kind is not None and key.subject == self.me.node_id:
-            self._above[kind] = max(above, self._above.get(kind, 0))
-            self._changed.set()
+        if kind is None or key.subject != self.me.node_id:
+            return
+        self._above[kind] = max(above, self._above.get(kind, 0))
+        self._changed.set()
+        self._echoes.append(trio.current_time())
+        if len(self._echoes) == MOST_ECHOES and self._echoes[-1] - self._echoes[0] < ECHO_WINDOW:
+            self.contested()
 
     def changed(self, key: Key) -> None:
         """Look again: the directory holds something else at *key*."""

@@ -19,6 +19,7 @@ from typing import Final
 from attrs import define
 
 from fabric.codes import Code
+from fabric.config import HostPort
 from fabric.core import gossip_events, liveness_events, neighbour_events
 from fabric.core.frames import (
     Alive,
@@ -43,6 +44,7 @@ from fabric.errors import RemoteProtocolError
 from fabric.runtime.gossip import GossipPlane
 from fabric.runtime.links import Link
 from fabric.runtime.liveness import LivenessPlane
+from fabric.runtime.memory import Memory
 from fabric.runtime.neighbours import NeighboursPlane
 from fabric.runtime.peers import Peers
 from fabric.runtime.registry import RegistryPlane
@@ -51,6 +53,9 @@ from fabric.runtime.sync import SyncStreams
 
 SAID_GOODBYE: Final = frozenset({Code.DUPLICATE, Code.REPLACED, Code.SHUTTING_DOWN, Code.DONE})
 """Ends of a connection that say nothing about whether the peer is there."""
+
+SHUNNED_FOR: Final = 120.0
+"""Seconds from the last sign of a second process: it comes again at least once a minute."""
 
 _ON_CONTROL: Final = (
     *(Records, Draining, Bye, Observed, Probe, ProbeAck, IndirectProbe, IndirectAck),
@@ -70,6 +75,7 @@ class Switchboard:
     liveness: LivenessPlane
     neighbours: NeighboursPlane
     registry: RegistryPlane
+    memory: Memory
 
     def join(self) -> None:
         """Let every plane hear what concerns it."""
@@ -80,6 +86,7 @@ class Switchboard:
         self.liveness.root_heard = self.root_heard
         self.liveness.turned.append(self.turned)
         self.neighbours.keeper = self.peers
+        self.peers.dialling.duplicated = self.duplicated
 
     # -- what the directory says --
     def changed(self, key: Key) -> None:
@@ -89,6 +96,7 @@ class Switchboard:
             case NodeRecord.KIND:
                 if self.roster.by_id(node) is None:
                     self.roster.forget(node)
+                    self.memory.forget(node)
                 self.peers.changed(node)
             case EndpointRecord.KIND:
                 self.roster.moved()
@@ -119,9 +127,11 @@ class Switchboard:
     def connected(self, link: Link) -> None:
         member, dialled = link.member, link.connection.is_dialler
         node = member.node_id
+        address = _address_of(link)
         if dialled:
-            self.roster.saw(node, _address_of(link))
-        self.met(_address_of(link), node)
+            self.roster.saw(node, address)
+            self.memory.met(node, address, link.connection.rtt)
+        self.met(address, node)
         self.gossip.receive(gossip_events.PeerUp(node, member.area, compares=False))
         self.liveness.receive(liveness_events.Connected(node))
         self.neighbours.receive(neighbour_events.Connected(node, dialled))
@@ -141,8 +151,27 @@ class Switchboard:
         """Note who answered at a seed's address."""
         self.neighbours.receive(neighbour_events.SeedMet(address, node))
 
+    def duplicated(self, node: NodeId, address: Address) -> None:
+        """Take note of a second process with the key of *node*, maybe of this very one.
+
+        What it offers is not resolved for a while; what is open goes on.
+        """
+        link, member = self.peers.link_to(node), self.roster.by_id(node)
+        places = [HostPort(*address)] + ([HostPort(*_address_of(link))] if link else [])
+        detail = f"{member.name if member else node} at {' and '.join(map(str, places))}"
+        self.gossip.alarm(Code.DUPLICATE_IDENTITY, detail, node)
+        if node != self.me:
+            self.registry.shunned(node, Code.DUPLICATE_IDENTITY, SHUNNED_FOR)
+
+    def contested(self) -> None:
+        """Take note that somebody goes on speaking in this node's name."""
+        detail = "others hold words of this node's that this process did not say"
+        self.gossip.alarm(Code.DUPLICATE_IDENTITY, detail, None)
+
     # -- what liveness finds --
     def turned(self, node: NodeId, state: liveness_events.State) -> None:
+        incarnation = self.liveness.core.view_of(node).incarnation
+        self.memory.turned(node, state.value, incarnation)
         self.neighbours.receive(neighbour_events.Turned(node, state.value))
         self.registry.turned(node, state.value)
 
