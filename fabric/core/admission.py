@@ -30,6 +30,7 @@ with ``unexpected_frame``. Every step ends in effects for the shell: ``Send``, `
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -54,6 +55,11 @@ from fabric.core.standing import Claim, Judgement, Standings, Verdict
 
 VERSIONS: Final = (1, 1)
 """Lowest and highest protocol version of this release."""
+
+EASY_HELLO_ROOTS: Final = 3 << 10
+"""Bytes of trust roots that a Hello brings at once, unless the first alone is larger. Of what a
+stranger sends, the driver bears 4 KiB out of order: a larger Hello that loses a packet on the way
+may have to come again."""
 
 PATIENCE: Final = 5.0
 """Seconds for each thing that is awaited before admission."""
@@ -336,7 +342,9 @@ class Dialler:
             boot_seq=me.boot_seq,
             signature=me.sign(statement),
             record=self.we.shown_record(),
-            roots=letters.roots_after(challenge.root_version, most_bytes=MOST_HELLO_ROOTS),
+            roots=_easily_sent(
+                letters.roots_after(challenge.root_version, most_bytes=MOST_HELLO_ROOTS)
+            ),
             root_version=letters.root_version,
             wants_record=isinstance(self.intent, Seed),
         )
@@ -390,6 +398,13 @@ DIALLER: Final[Mapping[tuple[State, type], _Step]] = MappingProxyType(
         (State.AWAITING_ANSWER, TimedOut): Dialler.miss_answer,
     }
 )
+
+
+def _easily_sent(roots: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the first of *roots*, and more as long as they do not make Hello large."""
+    sizes = itertools.accumulate(map(len, roots))
+    fitting = sum(size <= EASY_HELLO_ROOTS for size in sizes)
+    return roots[: max(1, fitting)]
 
 
 def _unexpected(event: Event, state: State) -> Refuse:

@@ -5,7 +5,7 @@ import pytest
 from attrs import evolve
 
 from fabric.codes import Code
-from fabric.core.admission import Admit, Refuse
+from fabric.core.admission import EASY_HELLO_ROOTS, Admit, Refuse
 from fabric.core.codec import MAX_ANSWER, MAX_HELLO, encode
 from fabric.core.envelope import Envelope
 from fabric.core.frames import (
@@ -246,12 +246,12 @@ def test_a_peer_that_is_dialled_by_its_key_is_not_asked_for_its_record() -> None
 
 # -- trust roots --
 def test_an_acceptor_that_slept_is_led_on_by_the_hello_before_the_record_is_judged() -> None:
-    home, away = ANode("home", "away", root_version=3), ANode("away")
+    home, away = ANode("home", "away", root_version=2), ANode("away")
     home.carry(a_later_record("home"))
 
     admitted(home.dialler(away), away.acceptor())
 
-    assert away.knows.root_version == 3
+    assert away.knows.root_version == 2
 
 
 def test_a_dialler_that_slept_is_led_on_by_the_answer_before_the_record_is_judged() -> None:
@@ -325,8 +325,8 @@ def test_roots_that_lead_nowhere_do_no_harm() -> None:
     assert away.knows.root_version == 1
 
 
-def test_what_does_not_fit_one_hello_comes_with_the_next() -> None:
-    versions = 12
+def test_what_would_make_a_hello_large_comes_with_the_next() -> None:
+    versions = 5
     home, away = ANode("home", "away", root_version=versions), ANode("away", "home")
     needed = sum(map(len, packed_roots(2, versions)))
     assert MOST_HELLO_ROOTS < needed < MOST_ANSWER_ROOTS
@@ -335,7 +335,7 @@ def test_what_does_not_fit_one_hello_comes_with_the_next() -> None:
     while reached[-1] < versions:
         hello = hello_from(home.dialler(away), acceptor := away.acceptor())
         assert isinstance(hello, Hello)
-        assert sum(map(len, hello.roots)) <= MOST_HELLO_ROOTS
+        assert sum(map(len, hello.roots)) <= EASY_HELLO_ROOTS
         acceptor.receive(hello, 0.0)
         assert away.knows.root_version > reached[-1]
         reached.append(away.knows.root_version)
@@ -344,6 +344,27 @@ def test_what_does_not_fit_one_hello_comes_with_the_next() -> None:
     slept = ANode("home", "away")
     talk(slept.dialler(away), away.acceptor())
     assert slept.knows.root_version == versions
+
+
+@pytest.mark.parametrize(
+    ("room", "sizes"),
+    [
+        (EASY_HELLO_ROOTS, [1000, 1000]),
+        (MOST_HELLO_ROOTS, [5000]),
+    ],
+)
+def test_a_hello_brings_a_few_small_roots_or_one_that_is_large(
+    room: int, sizes: list[int]
+) -> None:
+    home, away = ANode("home", "away"), ANode("away")
+    roots = [b"r" * size for size in [*sizes, 2000]]
+    home.knows.roots_after = lambda _version, *, most_bytes: tuple(roots)
+
+    hello = hello_from(home.dialler(away), away.acceptor())
+
+    assert isinstance(hello, Hello)
+    assert list(map(len, hello.roots)) == sizes
+    assert sum(sizes) <= room
 
 
 # -- limits --
