@@ -86,9 +86,10 @@ def _withheld(services: Services) -> Iterator[Complaint]:
 
 
 def _core(registry: RegistryPlane) -> Iterator[Complaint]:
+    """Yield what a core service lacks, unless only this node may not open it: that is meant."""
     for name in registry.core_services():
         state = registry.state_of(name)
-        if state.status is not Status.ACTIVE:
+        if state.status is not Status.ACTIVE and state.reason is not Code.NOT_PERMITTED:
             yield state.reason or Code.NO_INSTANCE, f"core service {name} is {state.status.value}"
 
 

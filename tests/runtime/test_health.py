@@ -49,14 +49,14 @@ async def test_a_revoked_node_says_so(autojump_clock, fleet, start):
 async def test_a_record_near_its_end_is_told_then_its_grace_then_its_end(
     autojump_clock, fleet, start
 ):
-    node, fabric = await start(), fleet.papers.fabric
-    fabric.now += 75 * DAY
+    node = await start()
+    fleet.travel(75 * DAY)
     assert complaints(node) == {}
-    fabric.now += 2 * DAY
+    fleet.travel(2 * DAY)
     assert complaints(node)["expiring"].startswith("this node's record ends ")
-    fabric.now += 14 * DAY
+    fleet.travel(14 * DAY)
     assert complaints(node)["survival_grace"].startswith("this node's record ended ")
-    fabric.now += SURVIVAL_GRACE
+    fleet.travel(SURVIVAL_GRACE)
     assert complaints(node)["record_expired"].startswith("this node's record ended ")
 
 
@@ -83,6 +83,18 @@ async def test_a_core_service_that_is_not_active_is_named_until_it_is(
     while complaints(node):
         await trio.sleep(1)
     assert node.registry_report()["fabric_registry_runtime_report"]["status"] == "active"
+
+
+async def test_a_core_service_that_this_node_may_not_open_is_no_complaint(
+    autojump_clock, fleet, nursery, start
+):
+    fleet.grant("demo", "node:away", core=True)
+    node = await start()
+    assert list(complaints(node)) == ["no_instance"]
+    await nursery.start(node.serve, "demo", echo)
+    while complaints(node):
+        await trio.sleep(1)
+    assert node.registry.state_of("demo").reason is Code.NOT_PERMITTED
 
 
 async def test_an_offered_service_whose_record_ends_soon_is_named(

@@ -59,11 +59,11 @@ async def test_a_member_in_grace_says_so_and_an_expired_one_is_kept_out(
     home, _away = await two(None)
     ends = rows_of(home)["away"]["expires_at"]
     shift = ends - home.knowledge.unix_now()
-    fleet.papers.fabric.now += int(shift) + 60
+    fleet.travel(int(shift) + 60)
     row = rows_of(home)["away"]
     assert (row["standing"], row["code"]) == ("grace", Code.SURVIVAL_GRACE.label)
 
-    fleet.papers.fabric.now += SURVIVAL_GRACE + DAY
+    fleet.travel(SURVIVAL_GRACE + DAY)
     row = rows_of(home)["away"]
     assert (row["standing"], row["code"]) == ("expired", Code.RECORD_EXPIRED.label)
 
