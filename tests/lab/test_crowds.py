@@ -68,6 +68,7 @@ async def what_is_left(*daemons):
     """Counts by (node, what), so that a difference names itself."""
     left = {}
     for daemon in daemons:
+        left[daemon.name, "descriptors"] = daemon.descriptors  # asking takes one
         snapshot = await daemon.snapshot()
         left[daemon.name, "tasks"] = snapshot["node"]["tasks"]
         left[daemon.name, "channels"] = len(snapshot["channels"])
@@ -76,7 +77,6 @@ async def what_is_left(*daemons):
         left[daemon.name, "planes that stand"] = sum(
             row["state"] != "running" for row in snapshot["planes"]
         )
-        left[daemon.name, "descriptors"] = daemon.descriptors
     return left
 
 
