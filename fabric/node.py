@@ -116,7 +116,7 @@ async def open_node(
     key, rng = load_key(config.key_file), random.Random()
     async with AsyncExitStack() as stack:
         # What may be wrong from the start is looked at before there is any nursery to wrap it.
-        kept = _kept(config)
+        kept = _kept(config, unix_now())
         transport = transport or _socket(config)
         stack.callback(transport.close)
         knowledge = await stack.enter_async_context(
@@ -424,8 +424,8 @@ class _Kept:
     exposed: Mapping[str, ServiceConfig]
 
 
-def _kept(config: NodeConfig) -> _Kept:
-    return _Kept(claim_boot_seq(config.state_dir), read_exposed(config.state_dir))
+def _kept(config: NodeConfig, unix_now: float) -> _Kept:
+    return _Kept(claim_boot_seq(config.state_dir, unix_now), read_exposed(config.state_dir))
 
 
 def _myself(

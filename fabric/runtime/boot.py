@@ -14,7 +14,7 @@ BOOT_FILE = "boot.json"
 
 
 def claim_boot_seq(state_dir: Path, unix_now: float) -> int:
-    """Return the boot_seq of a process that begins at *unix_now*; when it returns, the disk has it.
+    """Return the boot_seq of a process begun at *unix_now*; when it returns, the disk has it.
 
     Must come before the first dial, or a crash in between would let two processes bear the same
     number. Blocks for the disk. Raises :exc:`OSError`, or :exc:`ConfigError` for a damaged file:

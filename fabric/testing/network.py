@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import trio
@@ -71,6 +71,15 @@ class Network:
         """Let nothing pass between two hosts until :meth:`heal`; what is on its way arrives."""
         self._cut.add(frozenset((one, other)))
 
+    def partition(self, *sides: Iterable[str]) -> None:
+        """Let nothing pass between hosts of different *sides*, until :meth:`heal`.
+
+        Hosts of no side meet everybody, as before.
+        """
+        for one, other in itertools.combinations([tuple(side) for side in sides], 2):
+            for pair in itertools.product(one, other):
+                self.cut(*pair)
+
     def heal(self) -> None:
         """End every cut."""
         self._cut.clear()
@@ -96,8 +105,10 @@ class Network:
         del self._by_address[old]
         self._by_address[new] = transport
 
-    def detach(self, address: Address) -> None:
-        self._by_address.pop(address, None)
+    def detach(self, address: Address, transport: MemoryTransport) -> None:
+        """Let *address* reach nobody, unless another than *transport* has it by now."""
+        if self._by_address.get(address) is transport:
+            del self._by_address[address]
 
     def next_order(self) -> int:
         return next(self._order)
@@ -113,6 +124,7 @@ class MemoryTransport:
     counters: UdpCounters = field(factory=UdpCounters)
     blocked: bool = False
     """Never: this network queues or loses, it does not push back."""
+    is_plugged: bool = field(init=False, default=True)
     _waiting: list[tuple[float, int, bytes, Address]] = field(factory=list)
     _latest: dict[Address, float] = field(factory=dict)
     _arrivals: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
@@ -135,7 +147,7 @@ class MemoryTransport:
         """Hand all to the network."""
         self.counters.sends += 1
         self.counters.datagrams_sent += len(datagrams)
-        for datagram in datagrams:
+        for datagram in datagrams if self.is_plugged else ():
             self.network.send(datagram, self.address, to)
 
     def rebind(self, address: Address) -> None:
@@ -164,8 +176,13 @@ class MemoryTransport:
     async def wait_unblocked(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    def unplug(self) -> None:
+        """Neither send nor get anything from now on, as when the machine is lost."""
+        self.is_plugged = False
+        self.network.detach(self.address, self)
+
     def close(self) -> None:
-        self.network.detach(self.address)
+        self.network.detach(self.address, self)
 
     def _has_arrived(self) -> bool:
         return bool(self._waiting) and self._waiting[0][0] <= trio.current_time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,12 @@ class Fleet:
     """By service, fields of its record."""
     services: Mapping[str, ServiceConfig] = field(factory=dict)
     papers: Papers = field(init=False)
-    _began: float | None = field(init=False, default=None)
+    clocks: dict[str, float] = field(init=False, factory=dict)
+    """By name, the seconds by which a node's clock is ahead; of nodes in memory only."""
+    travelled: float = field(init=False, default=0.0)
+    """Seconds by which all clocks of nodes in memory were put forward: see :meth:`travel`."""
+    _began: tuple[float, float] | None = field(init=False, default=None)
+    """Trio's time and the unix time when the latter was first asked for."""
 
     @grants.default
     def _only_demo(self) -> dict[str, Mapping[str, Any]]:
@@ -122,7 +128,7 @@ class Fleet:
     async def open(self, name: str, **changes: Any) -> AsyncGenerator[Node]:  # noqa: ANN401
         """Run *name* for the body of the ``async with``; again after that, it is restarted."""
         config, transport = self.config(name, **changes), self.transport(name)
-        async with open_node(config, transport=transport, **self._surroundings()) as node:
+        async with open_node(config, transport=transport, **self.surroundings(name)) as node:
             yield node
 
     async def keep_running(
@@ -137,18 +143,32 @@ class Fleet:
             task_status.started(node)
             await trio.sleep_forever()
 
-    def unix_now(self) -> float:
-        """Return the time by which nodes in memory live: it passes as trio's does."""
+    def unix_now(self, name: str = "") -> float:
+        """Return the time by which nodes in memory live, as the clock of *name* shows it.
+
+        It passes as trio's does, and jumps by :meth:`travel`.
+        """
         now = trio.current_time()
         if self._began is None:
-            self._began = now
-        return self.papers.fabric.now + now - self._began
+            self._began = now, self.papers.fabric.now
+        began, unix_began = self._began
+        return unix_began + now - began + self.travelled + self.clocks.get(name, 0.0)
 
-    def _surroundings(self) -> dict[str, Any]:
+    def travel(self, seconds: float) -> None:
+        """Let all dates be *seconds* later, and what is signed from now on be of then.
+
+        Only the clocks by which records are dated and expire jump. Trio's, by which nodes probe,
+        wait and dial, goes on as it was: that is what a process sees that was suspended, and it
+        makes a month of leases and renewals cost as many seconds as there are jumps.
+        """
+        self.travelled += seconds
+        self.papers.fabric.now = int(self.unix_now())
+
+    def surroundings(self, name: str) -> dict[str, Any]:
         """Return what nodes on a virtual clock are given, which would jump past threads."""
         if self.network is None:
             return {}
-        return {"run_blocking": in_place, "unix_now": self.unix_now}
+        return {"run_blocking": in_place, "unix_now": partial(self.unix_now, name)}
 
     def transport(self, name: str) -> Transport:
         """Return a fresh socket at the address of *name*."""

@@ -1,6 +1,6 @@
 """Peers: met, kept, lost and met again. Real nodes on a network in memory."""
 
-from types import SimpleNamespace
+import json
 
 import pytest
 import trio
@@ -31,11 +31,6 @@ async def until(condition, *args, **facts):
     """Wait for *condition*; the clock of these tests jumps, so looking often costs nothing."""
     while not condition(*args, **facts):
         await trio.sleep(0.01)
-
-
-def a_clock_at(moment):
-    """The module `time`, stopped, for whoever looks at nothing else of it."""
-    return SimpleNamespace(time=lambda: float(moment))
 
 
 @pytest.fixture
@@ -226,14 +221,17 @@ async def test_a_restarted_peer_that_only_we_can_dial_is_usable_within_two_secon
 
 
 async def test_a_second_process_with_the_same_key_is_refused(
-    autojump_clock, fleet, nursery_for_nodes, logged, monkeypatch
+    autojump_clock, fleet, nursery_for_nodes, logged
 ):
-    monkeypatch.setattr("fabric.runtime.boot.time", a_clock_at(1_800_000_000))
     async with fleet.open("home") as home, fleet.open("away") as away:
         await connected(home, "away")
         await connected(away, "home")
         fleet.members["away"] = evolve(fleet.members["away"], address=("10.0.0.9", 4433))
         twin = fleet.config("away", state_dir=fleet.folder / "twin")
+        fleet.clocks["away"] = -3600.0  # or the twin would be the newer of the two
+        twin.state_dir.mkdir(parents=True)
+        boot = {"boot_seq": away.me.boot_seq - 1}
+        (twin.state_dir / "boot.json").write_text(json.dumps(boot))
 
         node = await nursery_for_nodes.start(Running(fleet, "away", state_dir=twin.state_dir).run)
 
@@ -245,11 +243,11 @@ async def test_a_second_process_with_the_same_key_is_refused(
 
 
 async def test_an_older_process_is_refused_while_the_newer_is_connected(
-    autojump_clock, fleet, nursery_for_nodes, logged, monkeypatch
+    autojump_clock, fleet, nursery_for_nodes, logged
 ):
     async with fleet.open("home") as home, fleet.open("away") as away:
         await connected(home, "away")
-        monkeypatch.setattr("fabric.runtime.boot.time", a_clock_at(1_000_000_000))
+        fleet.clocks["away"] = -3600.0
         fleet.members["away"] = evolve(fleet.members["away"], address=("10.0.0.9", 4433))
         stale = Running(fleet, "away", state_dir=fleet.folder / "stale")
 
