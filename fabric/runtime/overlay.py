@@ -97,7 +97,9 @@ class Overlay:
             planes=planes,
             unix_now=knowledge.unix_now,
         )
-        self.streams = sync.SyncStreams(receive=self.gossip.receive, planes=planes)
+        self.streams = sync.SyncStreams(
+            receive=self.gossip.receive, planes=planes, root=knowledge.gossip.root
+        )
         self.own_words = own_words.OwnWords(
             me=me,
             directory=knowledge.directory,
@@ -250,9 +252,12 @@ class Overlay:
         await self.peers.close_all(Code.SHUTTING_DOWN)
 
     async def settle(self) -> None:
-        """Wait until each seed was tried, and each peer that is known by then."""
+        """Wait until each seed was tried, and each peer that is known by then; and, if anybody is
+        there, until this node knows what they know."""
         await self.seeds.tried.wait()
         await self.peers.wait_settled()
+        if self.peers.standing_links():
+            await self.streams.caught_up.wait()
 
 
 def _parsed(address: str) -> Address | None:

@@ -23,7 +23,7 @@ from attrs import define, field
 from fabric.codes import Code
 from fabric.core import gossip_events as told
 from fabric.core.codec import MAX_FRAME, FrameReader, encode
-from fabric.core.frames import Frame, Root
+from fabric.core.frames import Frame, Page, Root
 from fabric.core.identity import NodeId
 from fabric.core.planes import Planes
 from fabric.errors import RemoteProtocolError
@@ -80,6 +80,10 @@ class SyncStreams:
     receive: Callable[[told.Event], None]
     """Where what is read goes."""
     planes: Planes
+    root: Callable[[], bytes]
+    """Returns the digest of all that is held here."""
+    caught_up: trio.Event = field(init=False, factory=trio.Event)
+    """Set once all that one peer holds is held here too."""
     _by_peer: dict[NodeId, SyncStream] = field(init=False, factory=dict)
     _arrived: dict[Link, trio.MemorySendChannel[SyncStream]] = field(init=False, factory=dict)
 
@@ -175,9 +179,17 @@ class SyncStreams:
                 frame = await next_frame(stream.stream, stream.reader)
             self.planes.progressed(PLANE, trio.current_time())
             self.receive(told.HeardSync(stream.peer, frame))
+            self._look_whether_caught_up(frame)
             frame = None
             # At once, if it is not paused; one piece may hold many frames, and others want a turn.
             await trio.sleep_until(max(stream.paused_until, trio.current_time()))
+
+    def _look_whether_caught_up(self, frame: Frame) -> None:
+        match frame:
+            case Page(is_last=True):
+                self.caught_up.set()
+            case Root(root=root) if root == self.root():
+                self.caught_up.set()
 
     async def _write(self, stream: SyncStream) -> NoReturn:
         while True:
