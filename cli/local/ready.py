@@ -14,6 +14,7 @@ from cli.local.fabric import LocalFabric
 from cli.local.logs import last_lines
 from cli.local.plan import BACKEND, EDGE_NODE, OFFERING_NODE, SERVICE
 from cli.local.process import Process, wait_ended
+from fabric.codes import Code
 
 READY_WITHIN = 30.0
 """Seconds for all nodes to be ready and connected, and for the edge to have found the demo; two
@@ -24,6 +25,9 @@ POLL = 0.05
 
 LOG_LINES = 8
 """Last lines shown of a process that failed."""
+
+FOR_GOOD = {code.label for code in (Code.NOT_PERMITTED, Code.REVOKED, Code.RECORD_EXPIRED)}
+"""Reasons against the demo that no waiting mends: the first request will tell them."""
 
 Tell: TypeAlias = Callable[[str], None]
 """Takes a line of progress for a person."""
@@ -102,7 +106,7 @@ class _Starting:
 async def _is_ready(admin: AdminClient, others: Collection[str]) -> bool:
     """Whether the node can be used and is connected to all *others*, of which it may know none.
 
-    The edge has to know, too, whom to ask for the service that clients come for.
+    The edge has to know, too, whom to ask for the service that clients come for, or that it may not.
     """
     try:
         if not await admin.ready():
@@ -115,5 +119,8 @@ async def _is_ready(admin: AdminClient, others: Collection[str]) -> bool:
 
 
 def _is_served(snapshot: Json) -> bool:
-    rows = snapshot["services"]
-    return any((row["name"], row["resolved_to"]) == (SERVICE, OFFERING_NODE) for row in rows)
+    return any(
+        row["resolved_to"] == OFFERING_NODE or row["reason"] in FOR_GOOD
+        for row in snapshot["services"]
+        if row["name"] == SERVICE
+    )
