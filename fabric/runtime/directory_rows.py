@@ -34,12 +34,14 @@ class DirectoryRows:
 
         Raises :exc:`RefusedError` for a kind that neither this release nor this node knows.
         """
-        keys = sorted(self._knowledge.directory.keys())
-        kinds = {key.kind for key in keys} | KINDS.keys()
-        if kind and kind not in kinds:
-            told = f"There is no kind {kind!r}; there are {', '.join(sorted(kinds))}."
-            raise RefusedError(Code.BAD_REQUEST, told)
-        return self._rows(key for key in keys if kind in ("", key.kind))
+        keys = list(self._knowledge.directory.keys())
+        if kind:
+            kinds = {key.kind for key in keys} | KINDS.keys()
+            if kind not in kinds:
+                told = f"There is no kind {kind!r}; there are {', '.join(sorted(kinds))}."
+                raise RefusedError(Code.BAD_REQUEST, told)
+            keys = [key for key in keys if key.kind == kind]
+        return self._rows(sorted(keys))
 
     def trace(self, key: Key) -> Row | None:
         """Return all that this node can say of *key*; None where nothing is held.
