@@ -106,7 +106,7 @@ class _Starting:
 async def _is_ready(admin: AdminClient, others: Collection[str]) -> bool:
     """Whether the node can be used and is connected to all *others*, of which it may know none.
 
-    The edge has to know, too, whom to ask for the service that clients come for, or that it may not.
+    The edge has to know, too, whom to ask for what clients come for, or that it may not.
     """
     try:
         if not await admin.ready():
