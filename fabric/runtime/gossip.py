@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NoReturn, Protocol
 
 import structlog
@@ -56,6 +56,10 @@ FLOOR: Final = "time_floor"
 
 QUIET_FOR: Final = 60.0
 """Seconds between two lines of one alarm: a person reads no faster."""
+
+PART_BYTES: Final = 16 << 10
+"""Of records in one frame, unless one alone is larger: what a probe may have to wait behind, and
+far below the longest frame that anybody reads."""
 
 MOST_QUEUED: Final = 4096
 """Events that wait for the one being carried out. They come from this node itself: one or two."""
@@ -165,8 +169,8 @@ class GossipPlane:
             else:
                 self._do(effect)
         for to, items in outgoing.items():
-            for start in range(0, len(items), MOST_RECORDS):
-                self._post(to, tuple(items[start : start + MOST_RECORDS]))
+            for part in in_parts(items):
+                self._post(to, part)
 
     def _post(self, to: NodeId, items: tuple[Item, ...]) -> None:
         if not self.outward.post(to, Records(items=items)):
@@ -189,8 +193,7 @@ class GossipPlane:
             case told.Store() | told.Drop() | told.StoreRoot() | told.StoreFloor():
                 self._keep(effect)
             case told.Changed(key):
-                for tell in self.changed:
-                    tell(key)
+                self._change(key)
             case told.RootChanged(version):
                 log.info("trust_root.adopted", version=version)
                 self.events.publish("trust_root.adopted", version=version)
@@ -205,6 +208,12 @@ class GossipPlane:
                 self.alarm(code, detail, from_peer)
             case told.Wake(at):
                 self._timer.set(at)
+
+    def _change(self, key: Key) -> None:
+        log.debug("record.changed", key=str(key))
+        self.events.publish("record.changed", key=str(key))
+        for tell in self.changed:
+            tell(key)
 
     def _keep(self, effect: told.Store | told.Drop | told.StoreRoot | told.StoreFloor) -> None:
         match effect:
@@ -226,3 +235,16 @@ class GossipPlane:
         self._alarmed_at[code] = now
         log.error("directory.alarm", code=code, detail=detail, peer=from_peer, remedy=code.remedy)
         self.events.publish("directory.alarm", code=code, detail=detail, peer=from_peer)
+
+
+def in_parts(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
+    """Yield *items* in order, as many at a time as go into one frame."""
+    part: list[Item] = []
+    size = 0
+    for item in items:
+        size += len(item[0])
+        if part and (size > PART_BYTES or len(part) == MOST_RECORDS):
+            yield tuple(part)
+            part, size = [], len(item[0])
+        part.append(item)
+    yield tuple(part)
