@@ -5,7 +5,6 @@ import random
 from fabric.core.clocks import Floor
 from fabric.core.directory import Directory
 from fabric.core.gossip import Gossip
-from fabric.core.gossip_events import Published
 from fabric.core.identity import NodeId
 from fabric.core.planes import Planes
 from fabric.core.trust import Trust
