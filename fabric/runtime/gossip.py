@@ -215,12 +215,6 @@ class GossipPlane:
         for tell in self.changed:
             tell(key)
 
-    def _change(self, key: Key) -> None:
-        log.debug("record.changed", key=str(key))
-        self.events.publish("record.changed", key=str(key))
-        for tell in self.changed:
-            tell(key)
-
     def _keep(self, effect: told.Store | told.Drop | told.StoreRoot | told.StoreFloor) -> None:
         match effect:
             case told.Store(key, packed, heard):
