@@ -1,4 +1,4 @@
-"""Whom one simulated node dials, and when again: as a peer's task does in :mod:`fabric.runtime`."""
+"""Whom one simulated node dials, and when again: as a peer's task does in the runtime."""
 
 from __future__ import annotations
 

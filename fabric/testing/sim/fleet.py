@@ -12,6 +12,7 @@ from fabric.core import gossip_events
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.codec.records import decode_record
 from fabric.core.envelope import Digest, Envelope
+from fabric.core.frames import Alive
 from fabric.core.identity import NodeId
 from fabric.core.liveness_events import State, Turned
 from fabric.core.records import Key, Record
@@ -69,9 +70,12 @@ class Fleet:
     refusals: dict[str, int] = field(init=False, factory=dict)
     """Records refused, by code."""
     spreads: list[Spread] = field(init=False, factory=list)
+    on_turn: Callable[[NodeId, Turned], None] | None = field(init=False, default=None)
+    on_change: Callable[[SimNode, Key], None] | None = field(init=False, default=None)
     _rng: random.Random = field(init=False)
     _skews: list[float] = field(init=False)
     _known: list[tuple[Record, Envelope]] = field(init=False)
+    _words: tuple[Alive, ...] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._rng = random.Random(self.seed)
@@ -84,6 +88,7 @@ class Fleet:
             say(number) for say in (self.papers.node, self.papers.endpoint) for number in self._all
         ]
         self._known = [(decode_record(each.payload), each) for each in envelopes]
+        self._words = tuple(self.papers.word(number, 1) for number in self._all)
         for number in self._all:
             self.clock.at(self._rng.uniform(0, START), self.start, number)
 
@@ -112,6 +117,7 @@ class Fleet:
             rng=self._fork(),
             skew=self._skews[number],
             seeds={SEED: self.ids[0]},
+            remembers=self._words if rows is None else (),
         )
         self.net.nodes[node.id] = node
         own = self._known[number]
@@ -140,6 +146,10 @@ class Fleet:
     def any_node(self) -> SimNode:
         """Draw one of the nodes that run."""
         return self.nodes[self._rng.choice(sorted(self.nodes))]
+
+    def shuffled(self) -> list[int]:
+        """Return the numbers of all nodes in an order that is drawn."""
+        return self._rng.sample(self._all, self.size)
 
     def drawn(self) -> float:
         """Draw a number between 0 and 1, for when something is to happen."""
@@ -195,6 +205,8 @@ class Fleet:
 
     # -- looking on --
     def changed(self, node: SimNode, key: Key) -> None:
+        if self.on_change is not None:
+            self.on_change(node, key)
         for spread in self.spreads:
             if spread.key == key and node.id not in spread.reached:
                 held = node.directory.get(key)
@@ -204,6 +216,8 @@ class Fleet:
 
     def turned(self, node: SimNode, turn: Turned) -> None:
         self.turns.append((node.id, turn))
+        if self.on_turn is not None:
+            self.on_turn(node.id, turn)
 
     def passed_on(self, node: SimNode, to: NodeId, items: tuple[Item, ...]) -> None:
         for spread in self.spreads:

@@ -23,7 +23,7 @@ from fabric.core.codec.records import encode_record
 from fabric.core.directory import Directory
 from fabric.core.diversity import Bounds, Place, targets_for
 from fabric.core.envelope import Envelope, sign_payload
-from fabric.core.frames import MOST_RECORDS, Frame, Records
+from fabric.core.frames import MOST_RECORDS, Alive, Frame, Records
 from fabric.core.gossip import Gossip
 from fabric.core.holding import Heard
 from fabric.core.identity import FabricId, NodeId
@@ -114,6 +114,8 @@ class SimNode:
     skew: float = 0.0
     """Seconds by which its clock is ahead."""
     seeds: dict[Address, NodeId] = field(factory=dict)
+    remembers: tuple[Alive, ...] = ()
+    """Words of others that it has heard before it starts: see :meth:`_remember`."""
     links: dict[NodeId, Connection] = field(init=False, factory=dict)
     is_stopped: bool = field(init=False, default=False)
     asleep_until: float = field(init=False, default=-1.0)
@@ -312,7 +314,10 @@ class SimNode:
 
     # -- liveness and neighbours --
     def _tell_liveness(self, event: liveness_events.Event) -> None:
-        for effect in self.liveness.receive(event, self.clock.now):
+        self._carry_out_liveness(self.liveness.receive(event, self.clock.now))
+
+    def _carry_out_liveness(self, effects: Iterable[liveness_events.Effect]) -> None:
+        for effect in effects:
             match effect:
                 case liveness_events.Tell(peer, frame):
                     self.ether.send(self, peer, frame)
@@ -376,6 +381,20 @@ class SimNode:
         self.tell_gossip(gossip_events.PeerUp(peer, area, compares=False))
         self._tell_liveness(liveness_events.Connected(peer))
         self._tell_neighbours(neighbour_events.Connected(peer, dialled))
+        if self.remembers:
+            self._remember(peer)
+
+    def _remember(self, peer: NodeId) -> None:
+        """Take in, from the first *peer* that is met, what a fleet that is long up has said.
+
+        Nothing is passed on. So a fleet is warm at once: that all hear for the first time of all
+        is a storm of N x N x degree rumours, which is not what is looked at here.
+        """
+        words, self.remembers = self.remembers, ()
+        for word in words:
+            effects = self.liveness.receive(liveness_events.Heard(peer, word), self.clock.now)
+            quiet = [each for each in effects if not isinstance(each, liveness_events.Tell)]
+            self._carry_out_liveness(quiet)
 
     def disconnected(self, peer: NodeId, code: Code, after: float) -> None:
         self.tell_gossip(gossip_events.PeerDown(peer))

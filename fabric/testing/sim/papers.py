@@ -15,11 +15,14 @@ from attrs import define, field
 from fabric.codes import Code
 from fabric.core.clocks import Times
 from fabric.core.envelope import Envelope
-from fabric.core.identity import NodeId, has_signed
+from fabric.core.frames import Alive
+from fabric.core.identity import FabricId, NodeId, has_signed
 from fabric.core.lifetimes import judge_dates
+from fabric.core.own_life import first_incarnation
 from fabric.core.records import NODE, Record, TrustRoot
+from fabric.core.testimony import Context, statement
 from fabric.core.trust import KeyOf, Trust
-from fabric.core.verdicts import Accepted, Rejected, Verdict
+from fabric.core.verdicts import Rejected, Verdict
 from fabric.testing.records import AFabric
 
 AREAS = ("north", "east", "south", "west")
@@ -89,6 +92,8 @@ class Papers:
     found: Found = field(factory=Found)
     root: Envelope = field(init=False)
     _signed: dict[tuple[str, str], Envelope] = field(init=False, factory=dict)
+    _words: dict[tuple[NodeId, int], Alive] = field(init=False, factory=dict)
+    _ids: dict[int, NodeId] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.root = self.fabric.signed(self.fabric.root())
@@ -110,7 +115,19 @@ class Papers:
         return self._kept(name, "endpoint", lambda: self.fabric.endpoint(name, address))
 
     def node_id(self, number: int) -> NodeId:
-        return self.fabric.node_id(name_of(number))
+        if number not in self._ids:
+            self._ids[number] = self.fabric.node_id(name_of(number))
+        return self._ids[number]
+
+    def word(self, number: int, boot_seq: int) -> Alive:
+        """Return that node's word that it is alive, from its process of that *boot_seq*."""
+        node, incarnation = self.node_id(number), first_incarnation(boot_seq)
+        if (node, incarnation) not in self._words:
+            said = statement(Context.ALIVE, FabricId(self.fabric.id), node, incarnation)
+            signature = self.fabric.node_key(name_of(number)).sign(said).signature
+            word = Alive(subject=node, incarnation=incarnation, signature=signature)
+            self._words[node, incarnation] = word
+        return self._words[node, incarnation]
 
     def _kept(self, name: str, kind: str, make: Callable[[], Record]) -> Envelope:
         if (name, kind) not in self._signed:
