@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.client import AdminClient
+from cli.client import AdminClient, AdminRefusedError
 from cli.unix_http import open_exchange
 from fabric.testing.papers import Papers
 
@@ -62,6 +62,8 @@ class Daemon:
     folder: Path
     program: str
     document: dict
+    entry: tuple[str, ...] = ()
+    """What the interpreter runs in place of `program`, which is a module."""
     process: trio.Process | None = None
     return_codes: list = field(factory=list)
     _log_starts: int = 0
@@ -119,11 +121,15 @@ class Daemon:
         self._log_starts = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("a") as log:
             self.process = await trio.lowlevel.open_process(
-                [sys.executable, "-P", "-m", self.program, "--config", str(self.config_file)],
+                [sys.executable, "-P", *self._entry, "--config", str(self.config_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+
+    @property
+    def _entry(self):
+        return self.entry or ("-m", self.program)
 
     async def signal(self, number):
         self.process.send_signal(number)
@@ -155,11 +161,34 @@ class Daemon:
 
     # -- what it says --
     @property
+    def state(self):
+        """Its state folder."""
+        return self.folder / "state"
+
+    @property
     def _admin_socket(self):
-        return self.folder / "state" / "admin.sock"
+        return self.state / "admin.sock"
+
+    @property
+    def admin(self):
+        return AdminClient(self._admin_socket, self.name)
 
     async def snapshot(self):
-        return await AdminClient(self._admin_socket, self.name).snapshot()
+        return await self.admin.snapshot()
+
+    async def trace(self, record):
+        """What it holds of *record*, KIND/SUBJECT, and how that came; None where nothing is."""
+        try:
+            return await self.admin.trace(record)
+        except AdminRefusedError as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    async def records(self):
+        """Everything that it holds: the order by key."""
+        rows = (await self.admin.directory())["records"]
+        return {row["key"]: tuple(row["order"]) for row in rows}
 
     async def peer(self, name):
         """Its row of the peer *name*; None while there is none."""

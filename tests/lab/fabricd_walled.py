@@ -1,0 +1,67 @@
+"""`fabricd` as it is, behind a wall; and for a test of what repair is worth, without any.
+
+``fabricd_walled.py JSON --config FILE``; the JSON object may say
+
+- ``reaches``: ports. Datagrams to and from any other are lost, as a packet filter loses them: at
+  the node's own socket, because a packet filter takes a privilege that tests should not need.
+- ``mute``: a path. As long as a file is there, what anti-entropy would send is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import fabric.node
+from cli.daemon import FABRICD, run
+from fabric.runtime.sync import SyncStreams
+from fabric.trio_quic import UdpSocket, open_udp_socket
+
+
+class Walled(UdpSocket):
+    """Loses what comes from and goes to other ports than those that it `reaches`."""
+
+    reaches: frozenset[int]
+
+    def receive(self):
+        while (received := super().receive()) is not None and received[2][1] not in self.reaches:
+            pass
+        return received
+
+    def send(self, datagrams, to):
+        if to[1] in self.reaches:
+            super().send(datagrams, to)
+
+
+def wall_in(reaches):
+    def open_walled(host, port, *, buffer_bytes):
+        plain = open_udp_socket(host, port, buffer_bytes=buffer_bytes)
+        walled = Walled(plain.sock, gso=plain.gso, gro=plain.gro)
+        walled.reaches = frozenset(reaches)
+        return walled
+
+    fabric.node.open_udp_socket = open_walled
+
+
+def mute_while(file):
+    send = SyncStreams.send
+
+    def send_unless_muted(streams, to, frame):
+        if not file.exists():
+            send(streams, to, frame)
+
+    SyncStreams.send = send_unless_muted
+
+
+def main():
+    options = json.loads(sys.argv[1])
+    if "reaches" in options:
+        wall_in(options["reaches"])
+    if "mute" in options:
+        mute_while(Path(options["mute"]))
+    return run(FABRICD, sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
