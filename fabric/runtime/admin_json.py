@@ -10,8 +10,8 @@ from typing import Any, Final
 import trio
 
 ROWS_PER_TURN: Final = 50
-"""Rows made and encoded at a time: 2 ms, of which encoding is a tenth. 10,000 records at once would
-be half a second, in which no byte of any channel moves."""
+"""Rows made and encoded at a time: 2 ms, of which encoding is a tenth. 10,000 records at once
+would be half a second, in which no byte of any channel moves."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
