@@ -67,12 +67,18 @@ class Dialling:
             await send_hello(connection, dialler, self.enter)
         except RefusedError as refused:
             if refused.code is Code.DUPLICATE_IDENTITY:
-                twin = self.we.me.node_id if refused.hop else node_id_of(_key_of(connection))
-                self.duplicated(twin, way.address)
+                self._tell_of_twin(refused, _key_of(connection), way.address)
             raise
         except trio.Cancelled:
             close(connection, Code.SHUTTING_DOWN)
             raise
+
+    def _tell_of_twin(self, refused: RefusedError, key: bytes, address: Address) -> None:
+        """Tell of the second process that *refused* is about, found by us or by an acceptor."""
+        if not refused.hop:
+            self.duplicated(node_id_of(key), address)
+        elif self.we.roster.by_key(key) is not None:  # what a stranger says alarms nobody
+            self.duplicated(self.we.me.node_id, address)
 
 
 def _key_of(connection: Connection) -> bytes:
