@@ -8,7 +8,6 @@ import cyclopts
 
 from cli.ctl.channel import channel, channels
 from cli.ctl.directory import members, services, waves
-from cli.ctl.fabric import down, status, up
 from cli.ctl.node import drain, nodes, stop
 from cli.ctl.service import expose, forward, unexpose
 from cli.exits import finish
@@ -25,10 +24,33 @@ app = cyclopts.App(
     default_parameter=cyclopts.Parameter(negative_bool=()),
 )
 
+
+def _by_name(*commands: tuple[str, str, str]) -> None:
+    """Add *commands*, (name, where it is, what it does), to be imported once they are asked for.
+
+    Whoever only looks at a fabric does not wait for what signs records.
+    """
+    for name, where, what in commands:
+        app.command(f"cli.ctl.{where}", name=name, help=what, sort_key=len(list(app)))
+
+
+_by_name(
+    (
+        "up",
+        "fabric:up",
+        "Start a local fabric in .fabric/, and send one request through it.\n\n"
+        "Three fabricd, one fabric-ingress and a small HTTP backend. Run it again to start what "
+        "died.",
+    ),
+    ("down", "fabric:down", "End exactly the processes that `up` started."),
+    (
+        "status",
+        "fabric:status",
+        "Show each process of the local fabric. Exits 1 unless all are ready, 3 if none runs.",
+    ),
+)
+
 for _command in (
-    up,
-    down,
-    status,
     nodes,
     members,
     services,
@@ -43,8 +65,7 @@ for _command in (
 ):
     app.command(_command, sort_key=len(list(app)))
 
-# By name: whoever only looks at a fabric does not wait for what signs records to be imported.
-for _name, _where, _what in (
+_by_name(
     ("directory", "directory:directory", "See the records that a node holds, or sign anew."),
     ("init", "creation:init", "Create a fabric of your own: its id, keys and trust root."),
     ("node", "members:node", "Say who belongs to the fabric."),
@@ -53,8 +74,7 @@ for _name, _where, _what in (
     ("revoke", "grants:revoke", "Say that a node or service is no more."),
     ("root", "roots:root", "See and change which keys may sign what."),
     ("record", "records:record", "See, check and hand out signed records."),
-):
-    app.command(f"cli.ctl.{_where}", name=_name, help=_what, sort_key=len(list(app)))
+)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from pathlib import Path
 
 from rich.console import Console, RenderableType
 
@@ -28,3 +29,9 @@ def show_text(text: RenderableType, *, width: int | None = None) -> None:
         console.print(text)
     for line in printed.get().splitlines():  # cells are filled up with blanks
         print(line.rstrip())
+
+
+def here(path: Path) -> str:
+    """*path* as it is typed from the working folder."""
+    whole = path.absolute()
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from cli.ctl.holding import here, lines, now, refusals
+from cli.ctl.holding import lines, now, refusals
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
-from cli.output import show
+from cli.output import here, show
 from fabric.core.records import Role
 from services.authority import Authority, Quorum
 from services.authority.keys import active

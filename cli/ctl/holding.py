@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cli.exits import CommandError, Json, UsageError
 from cli.local.fabric import AUTHORITY, FOLDER
-from cli.output import show
+from cli.output import here, show
 from cli.units import date
 from fabric.core.envelope import Envelope
 from fabric.core.records import Authored, Key
@@ -88,12 +88,6 @@ def pair(text: str, separator: str, what: str) -> tuple[str, str]:
 def now() -> int:
     """Unix seconds, whole: what records count in."""
     return int(datetime.now(UTC).timestamp())
-
-
-def here(path: Path) -> str:
-    """*path* as it is typed from the working folder."""
-    whole = path.absolute()
-    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
 
 
 def lines(*parts: str) -> Text:

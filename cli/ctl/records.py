@@ -12,10 +12,10 @@ from cyclopts import Parameter
 
 from cli.client import AdminClient, AdminRefusedError
 from cli.ctl.asking import ASKED, admin_at
-from cli.ctl.holding import Dir, here, lines, now, open_authority, refusals
+from cli.ctl.holding import Dir, lines, now, open_authority, refusals
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
-from cli.output import show
+from cli.output import here, show
 from cli.units import date
 from fabric.core.envelope import Envelope
 from fabric.core.records import Key, Record

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from cli.ctl.holding import (
     Dir,
-    here,
     key_bytes,
     lines,
     open_authority,
@@ -24,7 +23,7 @@ from cli.ctl.holding import (
 from cli.ctl.holding import now as this_moment
 from cli.exit_codes import Exit
 from cli.exits import Json, UsageError
-from cli.output import show
+from cli.output import here, show
 from cli.tables import columns
 from cli.units import UNKNOWN, date
 from fabric.core.records import KeyId, Role, TrustRoot

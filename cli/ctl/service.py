@@ -9,16 +9,13 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from cli.client import AdminRefusedError, Documents
-from cli.ctl.holding import here
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, UsageError
 from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, LocalFabric, existing_fabric
-from cli.output import show
+from cli.output import here, show
 from cli.units import age, byte_count
 from fabric.codes import Code
 from fabric.config import HostPort
-from fabric.core.records import Key, ServiceRecord
-from services.authority import Folder
 
 Node = Annotated[str, Parameter(env_var="FABRIC_NODE")]
 
@@ -58,7 +55,7 @@ _UNPERMITTED = {code.label for code in (Code.OFFER_NOT_PERMITTED, Code.REVOKED)}
 def _permission(fabric: LocalFabric, name: str, node: str) -> str:
     """What to type so that *node* may offer *name*."""
     folder = here(fabric.authority)
-    record = here(Folder(fabric.authority).record(Key(ServiceRecord.KIND, name)))
+    record = here(fabric.authority / "records" / "service" / f"{name}.json")
     return (
         "Say who may, and let the nodes hear it:\n"
         f"    fabricctl service add {name} --offer-by node:{node} --open-to any --dir {folder}\n"
