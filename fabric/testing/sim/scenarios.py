@@ -106,7 +106,7 @@ class PartitionResult:
 
     def figures(self) -> tuple[Figure, ...]:
         return (
-            Figure("different digests at the end of the cut", int(not self.differed), most=0),
+            Figure("held the same at the end of the cut", int(not self.differed), most=0),
             Figure("identical digests", self.same, Unit.SECONDS, 10.0),
             Figure("removals hold everywhere", self.removals, Unit.SECONDS, 10.0),
             Figure("all alive to all", self.alive, Unit.SECONDS),
