@@ -74,6 +74,7 @@ _by_name(
     ("revoke", "grants:revoke", "Say that a node or service is no more."),
     ("root", "roots:root", "See and change which keys may sign what."),
     ("record", "records:record", "See, check and hand out signed records."),
+    ("sim", "sim:sim", "Play a fabric of many nodes in virtual time."),
 )
 
 
