@@ -71,6 +71,9 @@ SETTLE_WITHIN: Final = 2.0
 """Seconds that a start waits for peers: each is tried once, and one that is away is no reason
 not to be ready."""
 
+SERVES_WITHIN: Final = 2.0
+"""Seconds after which a node that serves nothing yet tells its peers so."""
+
 ENDING_WITHIN: Final = 1.0
 """Seconds for channels that were reset to be let go by their handlers."""
 
@@ -228,19 +231,26 @@ class Node:
         backoff = Backoff(self.rng, floor=0.2, ceiling=5.0)
         nursery.start_soon(keep_plane, self.planes, registry_plane.PLANE, registry, backoff)
         nursery.start_soon(self._accept_channels, self.overlay.local)
-        nursery.start_soon(self._tell_offers)
         self.overlay.advertise(self.endpoint)
         with trio.move_on_after(SETTLE_WITHIN):
             await self.overlay.settle()
         for name, role in roles.items():
             self.roles[name] = await nursery.start(_play, name, role, self, name=name)
+        nursery.start_soon(self._tell_offers)
         self._begin()
 
     async def _accept_channels(self, link: AnyLink) -> None:
         await self.accepter.accept_channels(link)
 
     async def _tell_offers(self) -> NoReturn:
-        """Say in this node's own word what it serves and may offer, as that changes."""
+        """Say in this node's own word what it serves and may offer, as that changes.
+
+        What it said before a restart is not taken back while it may be about to serve it again.
+        """
+        change = self.services.next_change()
+        if not self.services.offerings:
+            with trio.move_on_after(SERVES_WITHIN):
+                await change.wait()
         while True:
             change = self.services.next_change()
             self.overlay.own_words.offer(self.services.permitted_names())
@@ -428,9 +438,7 @@ def _kept(config: NodeConfig, unix_now: float) -> _Kept:
     return _Kept(claim_boot_seq(config.state_dir, unix_now), read_exposed(config.state_dir))
 
 
-def _myself(
-    config: NodeConfig, key: NodeKey, knowledge: Knowledge, boot_seq: int
-) -> Myself:
+def _myself(config: NodeConfig, key: NodeKey, knowledge: Knowledge, boot_seq: int) -> Myself:
     record = knowledge.own_record()
     if record is not None and record.name != config.name:
         log.warning("node.named_otherwise", record=record.name, configured=config.name)

@@ -11,6 +11,7 @@ from fabric.codes import Code
 from fabric.errors import ChannelBroken, UnreachableError
 from fabric.runtime.links import SILENT_AFTER, SPARE_FOR
 from fabric.runtime.peer import PeerState
+from fabric.runtime.roster import DirectoryRoster
 from fabric.testing.pairs import connected, offered
 
 
@@ -79,13 +80,14 @@ async def test_two_nodes_meet_and_each_sees_the_other_connected(autojump_clock, 
     assert logged("peer.connected", peer="home")
 
 
-async def test_a_node_is_ready_although_its_peers_are_away(autojump_clock, fleet):
+async def test_a_node_is_ready_although_its_peers_are_away(autojump_clock, fleet, logged):
     began = trio.current_time()
     async with fleet.open("home") as home:
         assert home.state == "ready"
         assert trio.current_time() - began <= 2.0
         assert peer(home, "away").state in {PeerState.WAITING, PeerState.DIALLING}
-        assert peer(home, "away").reason is Code.HANDSHAKE_TIMEOUT
+        missed = {"code": Code.HANDSHAKE_TIMEOUT, "address": "10.0.0.2:4433", "side": "dialler"}
+        assert logged("peer.missed", **missed)
 
 
 async def test_a_peer_that_starts_later_is_met_within_two_seconds(autojump_clock, fleet):
@@ -171,8 +173,8 @@ async def test_an_idle_link_is_kept(autojump_clock, fleet, logged):
 
         assert peer(home, "away").state is PeerState.CONNECTED
         assert not logged("peer.disconnected")
-        (plane,) = home.snapshot()["planes"]
-        assert plane["last_progress_s"] < 1.5
+        moved = {row["name"]: row["last_progress_s"] for row in home.snapshot()["planes"]}
+        assert moved["peers"] < 1.5
 
 
 async def test_a_quick_restart_replaces_the_old_process_and_ends_its_channels(
@@ -199,14 +201,35 @@ async def test_a_quick_restart_replaces_the_old_process_and_ends_its_channels(
         assert peer(home, "away").link is not None
 
 
+@pytest.mark.parametrize(("serves_again", "words"), [(True, 1), (False, 2)])
+async def test_a_restart_takes_an_offer_back_only_where_it_is_not_served_again(
+    autojump_clock, fleet, nursery_for_nodes, logged, serves_again, words
+):
+    async with fleet.open("home") as home:
+        old = Running(fleet, "away")
+        away = await nursery_for_nodes.start(old.run)
+        await nursery_for_nodes.start(away.serve, "demo", echo)
+        await offered(home, "demo", "away")
+        await trio.sleep(5)
+        await old.kill()
+        away = await nursery_for_nodes.start(Running(fleet, "away").run)
+        if serves_again:
+            await nursery_for_nodes.start(away.serve, "demo", echo)
+        await trio.sleep(10)
+
+        assert len(logged("own_word.said", kind="offers")) == words
+        assert home.registry.state_of("demo").instances == (("away",) if serves_again else ())
+
+
 async def test_a_restarted_peer_that_only_we_can_dial_is_usable_within_two_seconds(
     autojump_clock, fleet, nursery_for_nodes
 ):
     fleet.members["home"] = evolve(fleet.members["home"], is_dialled=False)
     async with fleet.open("home") as home:
         old = Running(fleet, "away")
-        await nursery_for_nodes.start(old.run)
-        await connected(home, "away")
+        before = await nursery_for_nodes.start(old.run)
+        await nursery_for_nodes.start(before.serve, "demo", echo)
+        await offered(home, "demo", "away")
         await trio.sleep(5)
         await old.kill()
         killed_at = trio.current_time()
@@ -235,11 +258,10 @@ async def test_a_second_process_with_the_same_key_is_refused(
 
         node = await nursery_for_nodes.start(Running(fleet, "away", state_dir=twin.state_dir).run)
 
-        await until(lambda: peer(node, "home").state is PeerState.REFUSED)
-        assert peer(node, "home").reason is Code.DUPLICATE_IDENTITY
-        assert links(home)[0].claim.instance == away.me.instance
         for side in ("dialler", "acceptor"):
             await until(logged, "peer.refused", code=Code.DUPLICATE_IDENTITY, side=side)
+        assert links(home)[0].claim.instance == away.me.instance
+        assert not links(node)
 
 
 async def test_an_older_process_is_refused_while_the_newer_is_connected(
@@ -255,25 +277,28 @@ async def test_an_older_process_is_refused_while_the_newer_is_connected(
 
         for side in ("dialler", "acceptor"):
             await until(logged, "peer.refused", code=Code.STALE_INSTANCE, side=side)
-        await until(lambda: peer(node, "home").reason is Code.DUPLICATE_IDENTITY)
+        await until(logged, "peer.refused", code=Code.DUPLICATE_IDENTITY, side="dialler")
+        assert not links(node)
         assert links(home)[0].claim.instance == away.me.instance
 
 
-async def test_a_peers_crash_restarts_only_its_own_task(autojump_clock, fleet, logged):
+async def test_a_peers_crash_restarts_only_its_own_task(
+    autojump_clock, fleet, logged, monkeypatch
+):
     fleet.add("third")
     async with fleet.open("home") as home, fleet.open("away"), fleet.open("third"):
         await connected(home, "away")
         await connected(home, "third")
         untouched = peer(home, "third").link
-        ways_to, crashes = home.overlay.peers.roster.ways_to, []
+        ways_to, crashes = DirectoryRoster.ways_to, []
 
-        def ways_that_fail_once(member):
+        def ways_that_fail_once(roster, member):
             if member.name == "away" and not crashes:
                 crashes.append(member)
                 raise UnreachableError("weather")
-            return ways_to(member)
+            return ways_to(roster, member)
 
-        home.overlay.peers.roster.ways_to = ways_that_fail_once
+        monkeypatch.setattr(DirectoryRoster, "ways_to", ways_that_fail_once)
         peer(home, "away").link.connection.close(Code.PEER_LOST)
 
         await until(lambda: crashes)
@@ -284,13 +309,13 @@ async def test_a_peers_crash_restarts_only_its_own_task(autojump_clock, fleet, l
         assert peer(home, "third").link is untouched
 
 
-async def test_a_bug_in_a_peers_task_is_not_weather(autojump_clock, fleet):
-    def fail(_member):
+async def test_a_bug_in_a_peers_task_is_not_weather(autojump_clock, fleet, monkeypatch):
+    def fail(_roster, _member):
         raise ZeroDivisionError
 
+    monkeypatch.setattr(DirectoryRoster, "ways_to", fail)
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True, allow_unwrapped=True):
-        async with fleet.open("home") as home:
-            home.overlay.peers.roster.ways_to = fail
+        async with fleet.open("home"):
             await trio.sleep(60)
 
 
