@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 import trio
@@ -82,10 +82,15 @@ class _Starting:
         async with trio.open_nursery() as nursery:
             for name, process in self.processes.items():
                 nursery.start_soon(self._watch, name, process, nursery.cancel_scope)
-            async with trio.open_nursery() as waiting:
-                for name in self.nodes:
-                    waiting.start_soon(self._until_ready, name)
+            await self._wait_for(name for name in self.nodes if name in self.new)
+            # Only now: until it meets the new process, a node takes the one before for alive.
+            await self._wait_for(name for name in self.nodes if name not in self.new)
             nursery.cancel_scope.cancel()
+
+    async def _wait_for(self, names: Iterable[str]) -> None:
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(self._until_ready, name)
 
     async def _watch(self, name: str, process: Process, give_up: trio.CancelScope) -> None:
         await wait_ended(process)

@@ -148,7 +148,7 @@ def test_inspect_shows_every_peer(running):
     frame = running.run("-m", "cli.fabric_inspect", "usa-los-1").stdout
     assert frame.startswith("usa-los-1  ready")
     for peer in ("edge-1", "home-1", "test-1"):
-        assert re.search(rf"^{peer} +\w+ +connected +direct 127", frame, re.MULTILINE)
+        assert re.search(rf"^{peer} +\w+ +connected +alive +127", frame, re.MULTILINE)
 
 
 def test_only_what_died_is_started_again(running):
