@@ -214,6 +214,7 @@ async def test_a_restart_takes_an_offer_back_only_where_it_is_not_served_again(
         await old.kill()
         away = await nursery_for_nodes.start(Running(fleet, "away").run)
         if serves_again:
+            await trio.sleep(1)  # programs take their time
             await nursery_for_nodes.start(away.serve, "demo", echo)
         await trio.sleep(10)
 
