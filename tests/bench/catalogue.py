@@ -13,6 +13,7 @@ NONE_IDLE = "none idle"
 OWN_QUIC = "own trio_quic"
 HAPROXY, STUNNEL, SSH, KCPTUN = "haproxy", "stunnel pair", "ssh -L", "kcptun"
 JSON_ROWS = "json in sqlite"
+SERF = "serf"
 IROH, IROH_REPAIRED, NEBULA = "iroh", "iroh repaired", "nebula"
 
 _QUIC = {AIOQUIC: 15, PROTOTYPE: 0.9}
@@ -46,6 +47,14 @@ FIGURES = (
     Figure("node.rest_cpu", "% of a core", less_is_better=True, allowed=1),
     Figure("ingress.idle_20000_memory", "MB", less_is_better=True, allowed=500),
     Figure("ingress.idle_20000_rate", "1/s", wanted={NONE_IDLE: 0.9}),
+    Figure("gossip.event_p50", "ms", less_is_better=True, wanted={SERF: 1}),
+    Figure("gossip.event_p99", "ms", less_is_better=True, wanted={SERF: 1}),
+    Figure("gossip.event_cpu", "% of a core", less_is_better=True),
+    Figure("gossip.dead_first", "s", less_is_better=True),
+    Figure("gossip.dead_all", "s", less_is_better=True, wanted={SERF: 1}),
+    Figure("gossip.rest_cpu", "% of a core", less_is_better=True),
+    Figure("gossip.memory", "MB", less_is_better=True),
+    Figure("gossip.resident", "MB", less_is_better=True),
     Figure("cache.load_10k", "s", less_is_better=True, allowed=0.5),
     Figure("cache.judged_10k", "s", less_is_better=True, allowed=3),
 )

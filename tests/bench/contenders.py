@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tests.bench import cache, own_nodes, prototype, quic, rest, tcp
+from tests.bench import cache, gossip, own_nodes, prototype, quic, rest, tcp
 from tests.bench.contender import Contender
 from tests.bench.report import OURS
 from tests.bench.rivals import RIVALS, Rival
@@ -23,13 +23,16 @@ def everyone(prototype_folder: str | None) -> list[Contender]:
         *own_paths(),
         *map(rival_path, RIVALS),
         *rest.contenders(),
+        *gossip.contenders(),
         *cache.contenders(),
     ]
 
 
 def notes(everyone: Sequence[Contender]) -> dict[str, str]:
     """What must be known of each name that stands as a rival."""
-    return {each.name: each.note for each in everyone} | rest.notes() | cache.notes()
+    return (
+        {each.name: each.note for each in everyone} | rest.notes() | gossip.notes() | cache.notes()
+    )
 
 
 def own_paths() -> list[Contender]:

@@ -14,6 +14,7 @@ import tomli_w
 from attrs import frozen
 
 from fabric.testing.papers import Papers
+from fabric.testing.records import AFabric
 from tests.bench.processes import Room, free_port, listening
 from tests.bench.route import Route
 
@@ -51,16 +52,21 @@ class OwnNodes:
         self._papers = Papers(room.folder / "papers")
         self._datagram_bytes = datagram_bytes
 
-    def plan(self, name: str, *roles: str) -> Node:
+    @property
+    def fabric(self) -> AFabric:
+        """Who signs for these nodes."""
+        return self._papers.fabric
+
+    def plan(self, name: str, *roles: str, area: str = "bench") -> Node:
         node = Node(name, self._room.folder / name, free_port(socket.SOCK_DGRAM), roles)
         self._papers.write_key(name, node.folder / "node.key")
-        self._papers.publish(self._papers.fabric.node(name, area="bench", roles=roles))
+        self._papers.publish(self.fabric.node(name, area=area, roles=roles))
         return node
 
     def grant(self, service: str) -> None:
         """Let every node offer *service*, and every ingress show it."""
         open_to = ("role:ingress",)
-        record = self._papers.fabric.service(service, open_to=open_to, edge_exposable=True)
+        record = self.fabric.service(service, open_to=open_to, edge_exposable=True)
         self._papers.publish(record)
 
     def start(
@@ -71,10 +77,13 @@ class OwnNodes:
         *,
         services: Table | None = None,
         listeners: Sequence[Table] = (),
+        log: int | None = None,
     ) -> psutil.Popen:
         """Blocks until the node's admin socket is there, which is after its UDP socket.
 
-        Logs are kept, one line for each channel as in a real node, in the room's own file.
+        Logs are kept, one line for each channel as in a real node, in the room's own file. Or they
+        go to the descriptor `log`, with a line for each record that changes: then nothing is
+        waited for.
         """
         document = {
             "node": {
@@ -86,14 +95,13 @@ class OwnNodes:
                 "drain_timeout_s": 0.5,
             },
             "quic": {"listen": node.address, "datagram_bytes": self._datagram_bytes},
-            "log": {"format": "json"},
+            "log": {"format": "json", "level": "info" if log is None else "debug"},
             "services": services or {},
             "listeners": list(listeners),
         }
         config = self._room.write(f"{node.name}/node.toml", tomli_w.dumps(document))
-        return self._room.start(
-            PROGRAMS / program, "--config", config, until=node.admin_socket.exists
-        )
+        until = node.admin_socket.exists if log is None else None
+        return self._room.start(PROGRAMS / program, "--config", config, until=until, log=log)
 
 
 @frozen

@@ -69,19 +69,21 @@ class Room:
         *command: Word,
         until: Callable[[], bool] | None = None,
         pipe: bool = False,
+        log: int | None = None,
         env: Mapping[str, str] = EMPTY,
     ) -> psutil.Popen:
         """Starts one process and blocks until it is ready.
 
         `pipe` gives it an own standard input and output; otherwise the output goes to the
-        folder's log. Raises DidNotStart, which for a missing program means to look at `Rival`.
+        folder's log, or to the descriptor `log`, which is closed here. Raises DidNotStart, which
+        for a missing program means to look at `Rival`.
         """
-        with (self.folder / "log").open("ab") as log:
+        with open(self.folder / "log" if log is None else log, "ab") as log_file:
             process = psutil.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if pipe else log,
-                stderr=log,
+                stdout=subprocess.PIPE if pipe else log_file,
+                stderr=log_file,
                 start_new_session=True,
                 text=pipe,
                 env=environment() | dict(env),
