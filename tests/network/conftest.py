@@ -13,8 +13,11 @@ def network():
 
 
 @pytest.fixture
-async def live(tmp_path, network, autojump_clock):
-    """Return a fabric of nobody yet, in which anybody may offer and open ``demo``."""
+async def live(tmp_path, network):
+    """Return a fabric of nobody yet, in which anybody may offer and open ``demo``.
+
+    Tests name ``autojump_clock`` themselves: the runner looks for it nowhere else.
+    """
     async with open_live_fabric(tmp_path, network) as live:
         yield live
 
