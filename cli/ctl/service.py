@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json as jsonlib
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.text import Text
 
 from cli.client import AdminRefusedError, Documents
+from cli.ctl.asking import Node
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, UsageError
 from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, LocalFabric, existing_fabric
@@ -16,8 +15,6 @@ from cli.output import here, show
 from cli.units import age, byte_count
 from fabric.codes import Code
 from fabric.config import HostPort
-
-Node = Annotated[str, Parameter(env_var="FABRIC_NODE")]
 
 
 async def expose(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.units import age, byte_count, milliseconds
+from cli.units import age, byte_count, date, milliseconds, seconds
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,15 @@ def test_ages_are_rounded_down(seconds, text):
 )
 def test_round_trips_show_two_digits_or_whole_milliseconds(value, text):
     assert milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "-"), (0.024, "24 ms"), (0.9994, "999 ms"), (1.5, "1.5 s")]
+)
+def test_what_may_be_short_is_told_in_milliseconds(value, text):
+    assert seconds(value) == text
+
+
+def test_a_date_is_told_to_the_minute_and_one_beyond_all_calendars_as_a_number():
+    assert date(1_800_000_000) == "2027-01-15 08:00"
+    assert date(2**53 - 1) == str(2**53 - 1)
