@@ -13,6 +13,7 @@ import psutil
 import tomli_w
 from attrs import frozen
 
+from fabric.net.tls import certificate_for, load_key
 from fabric.testing.papers import Papers
 from fabric.testing.records import AFabric
 from tests.bench.processes import Room, free_port, listening
@@ -59,7 +60,9 @@ class OwnNodes:
 
     def plan(self, name: str, *roles: str, area: str = "bench") -> Node:
         node = Node(name, self._room.folder / name, free_port(socket.SOCK_DGRAM), roles)
-        self._papers.write_key(name, node.folder / "node.key")
+        key_file = node.folder / "node.key"
+        self._papers.write_key(name, key_file)
+        certificate_for(load_key(key_file))  # as `fabricctl` draws keys: nodes need no X.509 then
         self._papers.publish(self.fabric.node(name, area=area, roles=roles))
         return node
 
