@@ -33,7 +33,7 @@ from fabric.core.roster import Member
 from fabric.core.standing import Claim
 from fabric.errors import RemoteProtocolError
 from fabric.runtime.admission import Control
-from fabric.runtime.closing import aclose, close
+from fabric.runtime.closing import aclose, close, code_of_close
 from fabric.runtime.local import LocalLink
 from fabric.runtime.outbox import Outbox
 from fabric.runtime.supervise import leaves
@@ -90,6 +90,8 @@ class Link:
     outbox: Outbox = field(init=False, factory=Outbox)
     paused_until: float = field(init=False, default=0.0)
     """Until when nothing more is read of the control stream: the peer says too much."""
+    over: trio.Event = field(init=False, factory=trio.Event)
+    """Set once its peer has it no more."""
     _telling: trio.Lock = field(init=False, factory=trio.Lock)
     _drained: trio.Event = field(init=False, factory=trio.Event)
     _spared: trio.Event = field(init=False, factory=trio.Event)
@@ -104,6 +106,12 @@ class Link:
     def takes_channels(self) -> bool:
         """Whether a new channel may be tried on it."""
         return not (self.is_spare or self.is_draining) and self.connection.closed is None
+
+    @property
+    def was_let_go(self) -> bool:
+        """Whether the peer closed it because nothing used it, as far as the peer knew."""
+        closed = self.connection.closed
+        return closed is not None and closed.by_peer and code_of_close(closed) is Code.DONE
 
     def spare(self) -> None:
         """Open nothing more here; let the channels run out, then close."""

@@ -29,7 +29,7 @@ from fabric.errors import ChannelBroken, RefusedError, RemoteProtocolError
 from fabric.runtime.admission import next_frame
 from fabric.runtime.channels import Channel, Channels
 from fabric.runtime.closing import code_of
-from fabric.runtime.links import AnyLink
+from fabric.runtime.links import AnyLink, Link
 from fabric.runtime.local import AnyStream
 from fabric.runtime.refusals import RefusalLog
 from fabric.trio_quic import QuicError
@@ -190,15 +190,28 @@ class Opener:
         until = trio.current_time() + within
         self.loads.began(node, ask.service)
         try:
-            link = await self._link(ask, node, name, within)
-            link.channel_began()
-            try:
-                return await self._ask(ask, node, link, until - trio.current_time())
-            except BaseException:
-                link.channel_ended()
-                raise
+            while True:
+                link = await self._link(ask, node, name, until - trio.current_time())
+                try:
+                    return await self._ask_over(ask, node, link, until)
+                except RefusedError:
+                    if not (isinstance(link, Link) and link.was_let_go):
+                        raise
+                with trio.move_on_at(until):  # it is dialled anew, once it is out of the way
+                    await link.over.wait()
         except BaseException:
             self.loads.ended(node, ask.service)
+            raise
+
+    async def _ask_over(self, ask: _Ask, node: NodeId, link: AnyLink, until: float) -> _Won:
+        if not link.takes_channels:
+            code = Code.DRAINING if link.connection.closed is None else Code.PEER_LOST
+            raise ask.refused(code, hop=link.member.name)
+        link.channel_began()
+        try:
+            return await self._ask(ask, node, link, until - trio.current_time())
+        except BaseException:
+            link.channel_ended()
             raise
 
     async def _link(self, ask: _Ask, node: NodeId, name: str, within: float) -> AnyLink:
@@ -209,9 +222,6 @@ class Opener:
                 link = await self.reach.connect(node, within)
             except RefusedError as refused:
                 raise ask.unreached(refused, name) from refused
-        if not link.takes_channels:
-            code = Code.DRAINING if link.connection.closed is None else Code.PEER_LOST
-            raise ask.refused(code, hop=name)
         return link
 
     async def _ask(self, ask: _Ask, node: NodeId, link: AnyLink, within: float) -> _Won:

@@ -386,6 +386,7 @@ class Peers:
             sent_bytes=link.connection.bytes_sent,
             received_bytes=link.connection.bytes_received,
         )
+        link.over.set()
         self._forget_if_stray(peer)
 
     # -- the end --

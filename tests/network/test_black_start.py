@@ -41,7 +41,11 @@ async def test_it_is_resolved_before_anybody_was_heard(autojump_clock, orphaned,
     far = await live.start("far", seeds=["home"], knows=[])
 
     row = next(row for row in far.snapshot()["services"] if row["name"] == "demo")
-    assert (row["resolved_to"], row["source"], row["status"]) == ("away", "cache", "candidate_only")
+    assert (row["resolved_to"], row["source"], row["status"]) == (
+        "away",
+        "cache",
+        "candidate_only",
+    )
     network.heal()
     await live.until(lambda: live.peers_of("far") == {"away"}, within=10)
     assert await live.opens("far") == "away"

@@ -7,7 +7,9 @@ def keys_held(node, kind):
     return set(node.knowledge.directory.of_kind(kind.KIND))
 
 
-async def test_one_seed_is_enough_to_learn_every_node_endpoint_service_and_offer(autojump_clock, live):
+async def test_one_seed_is_enough_to_learn_every_node_endpoint_service_and_offer(
+    autojump_clock, live
+):
     live.add("home", "away", area="home")
     live.add("far", area="abroad")
     live.add("newcomer", area="abroad")
