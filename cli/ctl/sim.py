@@ -13,7 +13,7 @@ from cli.exit_codes import Exit
 from cli.exits import UsageError
 from cli.output import show
 from cli.tables import columns
-from fabric.testing.sim import SCENARIOS, Line, Setting, Unit, Weather, run, summed_up
+from fabric.testing.sim import SCENARIOS, Line, Runs, Setting, Unit, Weather, summed_up
 
 USUAL = ("wave", "partition", "death", "pause", "restarts", "steady")
 """What is played unless a scenario is named: all but the flood, which takes longest."""
@@ -78,7 +78,8 @@ def sim(
     weather = Weather(loss=loss, delay=_range(delay), twins=twins)
     setting = Setting(nodes=nodes, weather=weather, skew=skew, cut=cut, pause=pause)
     drawn = range(seed, seed + seeds)
-    found = {name: summed_up(run(name, setting, drawn, jobs=jobs)) for name in names}
+    runs = Runs(setting, jobs)
+    found = {name: summed_up(runs.play(name, drawn)) for name in names}
     show(_document(found, setting, drawn), _page(found, setting, drawn), json=json)
     missed = any(line.holds is False for lines in found.values() for line in lines)
     return Exit.NO if missed else Exit.YES

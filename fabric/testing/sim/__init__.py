@@ -22,7 +22,7 @@ from __future__ import annotations
 from fabric.testing.sim.fleet import Fleet
 from fabric.testing.sim.papers import Papers
 from fabric.testing.sim.results import Figure, Line, Result, Unit, summed_up
-from fabric.testing.sim.runs import SCENARIOS, run
+from fabric.testing.sim.runs import SCENARIOS, Runs, play
 from fabric.testing.sim.setting import Setting
 from fabric.testing.sim.weather import Weather
 
@@ -33,9 +33,10 @@ __all__ = [
     "Line",
     "Papers",
     "Result",
+    "Runs",
     "Setting",
     "Unit",
     "Weather",
-    "run",
+    "play",
     "summed_up",
 ]

@@ -17,6 +17,7 @@ from fabric.core.identity import NodeId
 from fabric.core.liveness_events import State, Turned
 from fabric.core.records import Key, Record
 from fabric.core.wave import Item
+from fabric.testing.records import AFabric
 from fabric.testing.sim.clockwork import Clockwork
 from fabric.testing.sim.net import Net
 from fabric.testing.sim.node import Row, SimNode, row_of
@@ -56,6 +57,7 @@ class Fleet:
 
     size: int
     seed: int
+    """What everything that is left to chance was drawn from last."""
     weather: Weather = field(factory=Weather)
     papers: Papers = field(factory=Papers)
     most_skew: float = 0.0
@@ -95,6 +97,19 @@ class Fleet:
     @property
     def _all(self) -> range:
         return range(self.size)
+
+    @property
+    def fabric(self) -> AFabric:
+        """Return whose keys sign."""
+        return self.papers.fabric
+
+    def reseed(self, seed: int) -> None:
+        """Draw from *seed* whatever is left to chance from now on."""
+        self.seed = seed
+        self._rng.seed(seed)
+        dice = [self.net.rng, *(self.nodes[node].rng for node in sorted(self.nodes))]
+        for each in dice:
+            each.seed(self._rng.getrandbits(64))
 
     def _fork(self) -> random.Random:
         return random.Random(self._rng.getrandbits(64))

@@ -7,17 +7,14 @@ from typing import Final
 
 from attrs import frozen
 
+from fabric.core.budgets import WINDOW, WINDOW_BURST
 from fabric.core.identity import NodeId
 from fabric.core.liveness_events import State
 from fabric.core.records import Key, OffersRecord
 from fabric.testing.sim.faults import Fault, Forger, Minter, Stranger
 from fabric.testing.sim.fleet import Fleet, Spread
-from fabric.testing.sim.papers import Papers
 from fabric.testing.sim.results import Figure, Unit, quantile
 from fabric.testing.sim.setting import PATIENCE, Setting
-
-FLOOD: Final = 20.0
-"""Seconds for which it lasts."""
 
 RATE: Final = 1000.0
 """Records a second to each peer. Of 100,000 forged ones a second no more would pass a link of
@@ -44,8 +41,10 @@ class FloodResult:
     """Share of the forger's peers that barred it."""
     barred_wrongly: int
     """Honest nodes that any honest one barred."""
-    minted: float
-    """Changes of the minter's word that an honest node took per second, at most."""
+    minted: int
+    """Changes of the minter's word that an honest node took meanwhile, at most."""
+    most_minted: float
+    """As many as it may take: what :mod:`fabric.core.budgets` lets through."""
     grown: int
     """Records that an honest node holds beyond those that honest nodes published."""
     false_deaths: int
@@ -61,16 +60,15 @@ class FloodResult:
             Figure("frames read by one node", self.heard, Unit.PER_SECOND),
             Figure("peers of the forger that let it in", 1 - self.kept_out, most=0),
             Figure("honest nodes barred", self.barred_wrongly, most=0),
-            Figure("minted words taken by one node", self.minted, Unit.PER_SECOND, most=0.5),
+            Figure("minted words taken by one node", self.minted, most=self.most_minted),
             Figure("records beyond the honest ones", self.grown, most=2),
             Figure("honest nodes taken for dead", self.false_deaths, most=0),
-            Figure("identical digests after it", self.same, Unit.SECONDS, 10.0),
+            Figure("identical digests after it", self.same, Unit.SECONDS),
         )
 
 
-def flood(setting: Setting, papers: Papers) -> FloodResult:
+def flood(fleet: Fleet, setting: Setting) -> FloodResult:
     """Let one member forge, one pass on strangers' words, and one change its mind all the time."""
-    fleet = setting.fleet(papers)
     faults = _faults(fleet)
     faulty = {each.node.id for each in faults}
     honest = [node for node in fleet.ids if node not in faulty]
@@ -85,22 +83,23 @@ def flood(setting: Setting, papers: Papers) -> FloodResult:
     fleet.on_change = lambda node, key: note(node.id, key)
     turns, before = len(fleet.turns), _work(fleet, honest)
     for each in faults:
-        each.begin(FLOOD)
-    spreads = _publish_meanwhile(fleet, papers, honest)
-    after = _work(fleet, honest)
+        each.begin(setting.flood)
+    spreads = _publish_meanwhile(fleet, honest, setting.flood)
+    after, taken = _work(fleet, honest), max(minted.values())
     same = _wait_for_the_same(fleet, honest)
     times = [each for spread in spreads for each in _times(spread, honest)]
     barred = {(by, whom) for _at, by, whom in fleet.bars if by not in faulty}
     return FloodResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         most=quantile(times, 0.99),
         everybody=max(times),
-        verified=max(after[each][0] - before[each][0] for each in honest) / FLOOD,
-        heard=max(after[each][1] - before[each][1] for each in honest) / FLOOD,
+        verified=max(after[each][0] - before[each][0] for each in honest) / setting.flood,
+        heard=max(after[each][1] - before[each][1] for each in honest) / setting.flood,
         kept_out=_share(peers_of_forger - faulty, {by for by, whom in barred}),
         barred_wrongly=sum(whom not in faulty for _by, whom in barred),
-        minted=max(minted.values()) / FLOOD,
+        minted=taken,
+        most_minted=WINDOW_BURST + setting.flood / WINDOW,
         grown=max(len(fleet.nodes[each].directory) for each in honest)
         - (2 * setting.nodes + 1 + len(spreads)),
         false_deaths=sum(
@@ -127,11 +126,11 @@ def _work(fleet: Fleet, nodes: list[NodeId]) -> dict[NodeId, tuple[int, int]]:
     return {node: (each.trust.verified, each.heard) for node, each in every.items()}
 
 
-def _publish_meanwhile(fleet: Fleet, papers: Papers, honest: list[NodeId]) -> list[Spread]:
-    ends = fleet.now + FLOOD
+def _publish_meanwhile(fleet: Fleet, honest: list[NodeId], seconds: float) -> list[Spread]:
+    ends = fleet.now + seconds
     spreads: list[Spread] = []
     while fleet.now < ends:
-        record = papers.fabric.service(f"honest-{len(spreads)}")
+        record = fleet.fabric.service(f"honest-{len(spreads)}")
         publisher = fleet.nodes[honest[int(fleet.drawn() * len(honest))]]
         spreads.append(fleet.publish(publisher, record))
         fleet.run(EVERY)

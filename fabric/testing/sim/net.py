@@ -45,8 +45,12 @@ class Net:
     # -- streams --
     def send(self, node: SimNode, to: NodeId, frame: Frame) -> bool:
         """Put *frame* on the control stream to *to*; return whether there was one, and room."""
-        connection = node.links.get(to)
-        return connection is not None and self._put(connection, connection.control[node.id], frame)
+        if (connection := node.links.get(to)) is None:
+            return False
+        way = connection.control[node.id]
+        if self.weather.twins and self.rng.random() < self.weather.twins:
+            self._put(connection, way, frame)
+        return self._put(connection, way, frame)
 
     def send_sync(self, node: SimNode, to: NodeId, frame: Frame) -> None:
         connection = node.links.get(to)

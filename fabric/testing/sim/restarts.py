@@ -9,7 +9,6 @@ from attrs import frozen
 from fabric.core.liveness_events import State
 from fabric.core.records import OffersRecord
 from fabric.testing.sim.fleet import Fleet
-from fabric.testing.sim.papers import Papers
 from fabric.testing.sim.results import Figure, Unit
 from fabric.testing.sim.setting import LOOK, PATIENCE, Setting
 
@@ -38,9 +37,8 @@ class RestartsResult:
         )
 
 
-def restarts(setting: Setting, papers: Papers) -> RestartsResult:
+def restarts(fleet: Fleet, setting: Setting) -> RestartsResult:
     """Replace one node of ten with its disk and one of ten without it, within two seconds."""
-    fleet = setting.fleet(papers)
     some = max(1, setting.nodes // 10)
     numbers = [number for number in fleet.shuffled() if number]  # the seed itself stays
     began, turns = fleet.now, len(fleet.turns)
@@ -56,7 +54,7 @@ def restarts(setting: Setting, papers: Papers) -> RestartsResult:
             alive = fleet.now - began
     return RestartsResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         kept=some,
         lost=some,
         known=known,

@@ -1,50 +1,92 @@
-"""The scenarios by name, and runs of one over several seeds, in several processes if asked."""
+"""The scenarios by name, and runs of them over several seeds, each in a process of its own.
+
+A fabric is made and warmed up once. For each seed the process forks, and the child goes on with
+the same fabric and dice of its own: what is drawn from the seed is all that happens from then on.
+"""
 
 from __future__ import annotations
 
-import functools
 import gc
-import multiprocessing
+import os
+import pickle
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-from attrs import evolve
+from attrs import define, field
 
+from fabric.testing.sim.fleet import Fleet
 from fabric.testing.sim.flood import flood
-from fabric.testing.sim.papers import Papers
 from fabric.testing.sim.restarts import restarts
 from fabric.testing.sim.results import Result
 from fabric.testing.sim.scenarios import death, partition, pause, steady, wave
 from fabric.testing.sim.setting import Setting
 
-SCENARIOS: Final[Mapping[str, Callable[[Setting, Papers], Result]]] = MappingProxyType(
+SCENARIOS: Final[Mapping[str, Callable[[Fleet, Setting], Result]]] = MappingProxyType(
     {each.__name__: each for each in (wave, partition, death, pause, restarts, steady, flood)}
 )
 
 
-def run(name: str, setting: Setting, seeds: Sequence[int], *, jobs: int = 1) -> list[Result]:
-    """Return what scenario *name* finds with each of *seeds*, in their order.
-
-    In *jobs* processes at once: the results are the same.
-    """
-    one = functools.partial(_one, name, setting)
-    if jobs == 1 or len(seeds) == 1:
-        return [one(seed) for seed in seeds]
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(seeds))) as pool:
-        return pool.map(one, seeds, chunksize=1)
+def play(name: str, fleet: Fleet, setting: Setting, seed: int) -> Result:
+    """Return what scenario *name* finds with *seed* in a warm *fleet*, which it uses up."""
+    fleet.reseed(seed)
+    return SCENARIOS[name](fleet, setting)
 
 
-def _one(name: str, setting: Setting, seed: int) -> Result:
-    with _undisturbed():
-        return SCENARIOS[name](evolve(setting, seed=seed), _papers())
+@define(eq=False)
+class Runs:
+    """Any number of runs, all of which begin with one warm fabric."""
+
+    setting: Setting
+    jobs: int = 1
+    """Seeds that are played at once. The results are the same."""
+    _fleet: Fleet = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        with _undisturbed():
+            self._fleet = self.setting.warm_fleet()
+
+    def play(self, name: str, seeds: Sequence[int]) -> list[Result]:
+        """Return what scenario *name* finds with each of *seeds*, in their order."""
+        results: list[Result] = []
+        running: deque[tuple[int, int]] = deque()
+        with _undisturbed():
+            for seed in seeds:
+                if len(running) == self.jobs:
+                    results.append(_result_of(*running.popleft()))
+                running.append(self._begin(name, seed))
+            results += (_result_of(*each) for each in running)
+        return results
+
+    def _begin(self, name: str, seed: int) -> tuple[int, int]:
+        """Fork; return the child's id, and where it says what it has found."""
+        reads, writes = os.pipe()
+        if child := os.fork():
+            os.close(writes)
+            return child, reads
+        status = 1
+        try:
+            result = pickle.dumps(play(name, self._fleet, self.setting, seed))
+            with os.fdopen(writes, "wb") as out:
+                out.write(result)
+            status = 0
+        except BaseException:  # the process ends here, whatever it is
+            traceback.print_exc()
+        finally:
+            os._exit(status)  # nothing of the parent's is the child's to clean up
 
 
-@functools.cache
-def _papers() -> Papers:
-    """Return what is signed, and was verified, once in a process: it depends on no seed."""
-    return Papers()
+def _result_of(child: int, reads: int) -> Result:
+    with os.fdopen(reads, "rb") as found:
+        packed = found.read()
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise RuntimeError(f"a run ended with status {status}")
+    result: Result = pickle.loads(packed)
+    return result
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from fabric.core.identity import NodeId
 from fabric.core.liveness_events import State
 from fabric.core.records import Key, OffersRecord, ServiceRecord
 from fabric.testing.sim.fleet import Fleet, Spread
-from fabric.testing.sim.papers import Papers
 from fabric.testing.sim.results import Figure, Unit, quantile
 from fabric.testing.sim.setting import AT_REST, LOOK, LOOKED_FOR, PATIENCE, WARM, Setting
 
@@ -54,17 +53,16 @@ class WaveResult:
         )
 
 
-def wave(setting: Setting, papers: Papers) -> WaveResult:
+def wave(fleet: Fleet, setting: Setting) -> WaveResult:
     """Hand one signed record to one node."""
-    fleet = setting.fleet(papers)
-    record = papers.fabric.service(f"wave-{setting.seed}")
+    record = fleet.fabric.service(f"wave-{fleet.seed}")
     spread = fleet.publish(fleet.any_node(), record)
     fleet.run(PATIENCE, until=lambda: len(spread.reached) == setting.nodes)
-    fleet.run(2.0)  # copies that are still on their way are copies too
+    fleet.run(1.0)  # copies that are still on their way are copies too
     times = _padded(spread, setting.nodes)
     return WaveResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         reached=len(spread.reached),
         repaired=spread.repaired,
         half=quantile(times, 0.5),
@@ -114,30 +112,29 @@ class PartitionResult:
         )
 
 
-def partition(setting: Setting, papers: Papers) -> PartitionResult:
+def partition(fleet: Fleet, setting: Setting) -> PartitionResult:
     """Cut a fabric in two, let either half change, and let them meet again."""
-    fleet = setting.fleet(papers)
     middle = setting.nodes // 2
     here, there = fleet.ids[:middle], fleet.ids[middle:]
-    gone = [papers.fabric.service("gone-here"), papers.fabric.service("gone-there")]
+    gone = [fleet.fabric.service("gone-here"), fleet.fabric.service("gone-there")]
     for record in gone:
         fleet.publish(fleet.any_node(), record)
     fleet.run(WARM)
     fleet.part(here, there)
     fleet.run(setting.cut / 2)
     for side, record in zip((here, there), gone, strict=True):
-        _change(fleet, papers, side, record)
+        _change(fleet, side, record)
     fleet.run(setting.cut / 2)
     return _meet_again(fleet, setting, [each.key for each in gone])
 
 
-def _change(fleet: Fleet, papers: Papers, side: tuple[NodeId, ...], gone: ServiceRecord) -> None:
+def _change(fleet: Fleet, side: tuple[NodeId, ...], gone: ServiceRecord) -> None:
     """Let one side say ten things that the other does not hear, and remove one that it knows."""
-    now = papers.born + int(fleet.now)
-    removed = papers.fabric.service(gone.subject, generation=2, revoked=True, issued_at=now)
+    now = fleet.papers.born + int(fleet.now)
+    removed = fleet.fabric.service(gone.subject, generation=2, revoked=True, issued_at=now)
     fleet.publish(fleet.nodes[side[0]], removed)
     for node in side[1:6]:
-        new = papers.fabric.service(f"of-{node}", issued_at=now)
+        new = fleet.fabric.service(f"of-{node}", issued_at=now)
         fleet.publish(fleet.nodes[node], new)
     for node in side[-5:]:
         fleet.nodes[node].say(OffersRecord, services=(gone.subject,))
@@ -160,7 +157,7 @@ def _meet_again(fleet: Fleet, setting: Setting, gone: list[Key]) -> PartitionRes
         fleet.run(0.5)
     return PartitionResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         differed=differed,
         same=same,
         removals=removed,
@@ -202,9 +199,8 @@ class DeathResult:
         )
 
 
-def death(setting: Setting, papers: Papers) -> DeathResult:
+def death(fleet: Fleet, setting: Setting) -> DeathResult:
     """End one process without a word."""
-    fleet = setting.fleet(papers)
     fleet.run(fleet.drawn())
     node = fleet.any_node()
     began, turns = fleet.now, len(fleet.turns)
@@ -220,7 +216,7 @@ def death(setting: Setting, papers: Papers) -> DeathResult:
     is_known = fleet.states_of(node.id) == {State.DEAD}
     return DeathResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         first=min(times, default=math.inf),
         everybody=max(times) if is_known else math.inf,
         false_suspicions=_turned(fleet, turns, State.SUSPECT, without=node.id),
@@ -262,9 +258,8 @@ class PauseResult:
         )
 
 
-def pause(setting: Setting, papers: Papers) -> PauseResult:
+def pause(fleet: Fleet, setting: Setting) -> PauseResult:
     """Let one process not run for some seconds."""
-    fleet = setting.fleet(papers)
     fleet.run(fleet.drawn())
     node, turns = fleet.any_node(), len(fleet.turns)
     fleet.pause(node, setting.pause)
@@ -277,7 +272,7 @@ def pause(setting: Setting, papers: Papers) -> PauseResult:
     is_alive = fleet.states_of(node.id) == {State.ALIVE}
     return PauseResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         suspicions=_turned(fleet, turns, State.SUSPECT),
         false_suspicions=_turned(fleet, turns, State.SUSPECT, without=node.id),
         false_deaths=_turned(fleet, turns, State.DEAD),
@@ -318,9 +313,8 @@ class SteadyResult:
         )
 
 
-def steady(setting: Setting, papers: Papers) -> SteadyResult:
+def steady(fleet: Fleet, setting: Setting) -> SteadyResult:
     """Leave a fabric alone."""
-    fleet = setting.fleet(papers)
     fleet.run(AT_REST - fleet.now)
     tally, turns = fleet.net.tally, len(fleet.turns)
     tally.begin()
@@ -328,7 +322,7 @@ def steady(setting: Setting, papers: Papers) -> SteadyResult:
     both_ways = [tally.bytes_both_ways(node) / LOOKED_FOR for node in fleet.ids]
     return SteadyResult(
         nodes=setting.nodes,
-        seed=setting.seed,
+        seed=fleet.seed,
         links=sum(fleet.links()) / setting.nodes,
         most_links=fleet.links()[-1],
         frames=sum(tally.frames.values()) / setting.nodes / LOOKED_FOR,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 from attrs import field, frozen
@@ -31,7 +32,6 @@ class Setting:
     """What a run of a scenario depends on."""
 
     nodes: int = 100
-    seed: int = 1
     weather: Weather = field(factory=lambda: Weather(loss=0.05))
     skew: float = 0.0
     """Seconds by which clocks are wrong at most, either way."""
@@ -40,8 +40,17 @@ class Setting:
     pause: float = 5.0
     """Seconds for which a process does not run."""
 
-    def fleet(self, papers: Papers) -> Fleet:
-        """Return the fabric, warm."""
-        fleet = Fleet(self.nodes, self.seed, self.weather, papers, self.skew)
+    flood: float = 10.0
+    """Seconds for which a flood lasts."""
+
+    def warm_fleet(self, seed: int = 0) -> Fleet:
+        """Return a fabric in which all know all and the links stand."""
+        fleet = Fleet(self.nodes, seed, self.weather, _papers(), self.skew)
         fleet.run(WARM)
         return fleet
+
+
+@functools.cache
+def _papers() -> Papers:
+    """Return what is signed, and was verified, once in a process: it depends on no seed."""
+    return Papers()

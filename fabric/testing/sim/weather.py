@@ -26,7 +26,7 @@ class Weather:
     delay: tuple[float, float] = (0.02, 0.08)
     """Seconds one way, drawn for each datagram: they overtake each other."""
     twins: float = 0.0
-    """Of waves' and liveness' frames: how many arrive twice, as over two connections at once.
+    """Share of the frames of control streams that come twice, as over two connections at once.
     (A datagram that comes twice is nothing: QUIC drops the second.)"""
 
     @property
