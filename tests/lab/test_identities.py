@@ -84,6 +84,7 @@ async def test_a_node_of_another_fabric_is_refused_and_logged_at_both_ends(two_n
 
 
 async def test_two_processes_with_one_key_are_told_and_the_newer_one_serves(lab, start_path):
+    lab.expected.add("directory.alarm")
     path = await start_path()
     # The copy of a machine: the same key, another address, a state folder of its own.
     twin = lab.declare("away-too", "egress", services=path.away.document["services"])
