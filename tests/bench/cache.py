@@ -15,13 +15,14 @@ from tests.bench.report import OURS, Reading
 WITHIN = 60.0
 """Seconds for one program: making and signing the records takes three."""
 
-LOAD, JUDGED = "cache.load_10k", "cache.judged_10k"
+LOAD, USABLE = "cache.load_10k", "cache.usable_10k"
 
 
 def contenders() -> list[Contender]:
     return [
-        Contender(OURS, frozenset({LOAD, JUDGED}), partial(measure, OURS, "cache")),
+        Contender(OURS, frozenset({LOAD}), partial(measure, OURS, "cache")),
         Contender(JSON_ROWS, frozenset({LOAD}), partial(measure, JSON_ROWS, "json")),
+        Contender(OURS, frozenset({USABLE}), partial(measure, OURS, "node")),
     ]
 
 
