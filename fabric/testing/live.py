@@ -185,17 +185,27 @@ class LiveFabric:
         return said if isinstance(said, Envelope) else self.fabric.signed(said)
 
     # -- looking --
-    def roots(self) -> set[bytes]:
-        """Return the digests of all that is held, of every node: one, where all hold the same."""
-        return {node.knowledge.gossip.root() for node in self.nodes}
+    def roots(self, *names: str) -> set[bytes]:
+        """Return the digests of all that *names* hold, or all nodes: one, if they hold the same."""
+        return {self[name].knowledge.gossip.root() for name in names or self.lives}
 
-    def agree(self) -> bool:
-        """Return whether all nodes hold the same."""
-        return len(self.roots()) == 1
+    def agree(self, *names: str) -> bool:
+        """Return whether *names*, or all nodes, hold the same."""
+        return len(self.roots(*names)) == 1
 
     def is_meshed(self) -> bool:
         """Return whether every node is linked to every other."""
         return all(len(self.peers_of(name)) == len(self.lives) - 1 for name in self.lives)
+
+    def is_offered(self, service: str, *names: str) -> bool:
+        """Return whether every node would ask *names*, and nobody else, for *service*."""
+        instances = (node.registry.state_of(service).instances for node in self.nodes)
+        return all(each == names for each in instances)
+
+    def is_settled(self, **offered: str) -> bool:
+        """Return whether all hold the same, are linked, and know who serves what: demo="home"."""
+        is_known = all(self.is_offered(service, name) for service, name in offered.items())
+        return is_known and self.agree() and self.is_meshed()
 
     def peers_of(self, name: str) -> set[str]:
         """Return the names of those to whom *name* has a standing link."""
