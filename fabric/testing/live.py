@@ -14,6 +14,7 @@ A node ends in one of two ways. :meth:`LiveFabric.stop` lets it say goodbye;
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,12 +26,14 @@ from attrs import define, field
 
 from fabric.codes import Code
 from fabric.config import HostPort, NodeConfig, QuicConfig
+from fabric.core.codec import MAX_OPEN, FrameReader, encode
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.envelope import Envelope
-from fabric.core.frames import Records
+from fabric.core.frames import CHANNEL_ID_BYTES, Open, Records, Refused
 from fabric.core.liveness_events import State
 from fabric.core.records import Record
 from fabric.node import Node, open_node
+from fabric.runtime.admission import next_frame
 from fabric.runtime.publishing import publish
 from fabric.runtime.snapshot import Row
 from fabric.testing.network import Address, MemoryTransport, Network
@@ -245,6 +248,25 @@ class LiveFabric:
             await channel.send_all(b"x")
             assert await channel.receive_some() == b"x"
             return str(channel.peer)
+
+
+    async def asks(
+        self,
+        name: str,
+        of: str,
+        service: str = "demo",
+        client: str | None = None,
+    ) -> Code | None:
+        """Say ``Open`` from *name* to *of* without a look at any record; return its no, if so."""
+        link = self[name].overlay.peers.link_to(self[of].node_id)
+        assert link is not None
+        stream = await link.connection.open_stream()
+        channel_id = os.urandom(CHANNEL_ID_BYTES)
+        wish = Open(channel_id=channel_id, service=service, deadline=5000, client=client)
+        stream.send_nowait(encode(wish))
+        answer = await next_frame(stream, FrameReader(limit=MAX_OPEN))
+        stream.abort(Code.CANCELLED)
+        return Code.from_wire(answer.code) if isinstance(answer, Refused) else None
 
 
 async def _serve(
