@@ -67,6 +67,8 @@ class Seeds:
 
     def dial(self, address: Address) -> None:
         """Dial *address* once, soon. Returns at once."""
+        if address in self._untried:
+            return  # it is about to be, and with less patience
         with suppress(trio.WouldBlock):  # as many wait already
             self._asked.send_nowait(address)
 

@@ -215,6 +215,16 @@ async def test_what_is_asked_for_while_it_is_being_dialled_is_not_dialled_twice(
     assert dialling.at(ONE) == 1
 
 
+async def test_a_seed_that_is_asked_for_at_the_start_is_tried_eagerly_all_the_same(
+    autojump_clock, seeds, dialling
+):
+    started = seeds(ONE)
+    started.dial(ONE)
+
+    with trio.fail_after(1.5):
+        await started.tried.wait()
+
+
 async def test_a_seed_that_is_silent_holds_up_no_more_than_its_time(
     autojump_clock, seeds, dialling, met
 ):
