@@ -9,7 +9,7 @@ from fabric.testing.papers import Papers
 from fabric.testing.records import AFabric
 from tests.lab.conftest import START_WITHIN
 from tests.lab.daemons import until
-from tests.lab.tcp_ends import connect, echoes, is_reset, receive_all
+from tests.lab.tcp_ends import connect, is_reset, receive_all
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ async def test_a_node_of_another_fabric_is_refused_and_logged_at_both_ends(two_n
     await refused_at_both(dialler, acceptor, "wrong_fabric")
 
 
-async def test_two_processes_with_one_key_are_told_and_the_newer_one_serves(lab, start_path):
+async def test_two_processes_with_one_key_are_told_and_asked_for_nothing_new(lab, start_path):
     lab.expected.add("directory.alarm")
     path = await start_path()
     # The copy of a machine: the same key, another address, a state folder of its own.
@@ -100,9 +100,11 @@ async def test_two_processes_with_one_key_are_told_and_the_newer_one_serves(lab,
             lambda: path.edge.lines("peer.refused", code="duplicate_identity", peer="away")
         )
     assert path.away.lines("peer.refused", code="duplicate_identity")[0]["by"] == "peer"
-    with trio.fail_after(5):
-        await until(lambda: echoes(path.address))
-    assert await twin.count("fabric_channels_opened_total", service="demo")
+    for daemon in (path.edge, path.away):
+        await daemon.logged("directory.alarm", code="duplicate_identity")
+    with is_reset(within=2), await connect(path.address) as client:
+        await receive_all(client)
+    assert not await twin.count("fabric_channels_opened_total", service="demo")
 
 
 async def test_a_node_without_peers_resets_its_clients_and_says_why(start_path):
