@@ -30,8 +30,9 @@ MOST_WINDOWS: Final = 16_384
 """Remembered at once: four kinds of 4,000 nodes, in some 5 MiB. Who is forgotten has its burst
 again; what is held back of it is left to anti-entropy."""
 
-_ROUNDING: Final = 1e-9
-"""Who comes when :meth:`Allowance.ready_at` said must not be sent away for the last bit."""
+_ROUNDING: Final = 1e-6
+"""Who comes when :meth:`Allowance.ready_at` said must not be sent away for the last bit: a clock
+that shows a million seconds has no finer steps than 1e-10, and there may be thousands a second."""
 
 T = TypeVar("T")
 
@@ -84,6 +85,7 @@ class _HeldBack(Generic[T]):
 class Windows(Generic[T]):
     """What is taken at once and what is held back, by author (the key's subject) and kind."""
 
+    burst: int = WINDOW_BURST
     _allowances: OrderedDict[Key, Allowance] = field(init=False, factory=OrderedDict)
     _held_back: dict[Key, _HeldBack[T]] = field(init=False, factory=dict)
 
@@ -121,7 +123,7 @@ class Windows(Generic[T]):
     def _allowance(self, key: Key) -> Allowance:
         allowance = self._allowances.get(key)
         if allowance is None:
-            allowance = self._allowances[key] = Allowance(1 / WINDOW, WINDOW_BURST)
+            allowance = self._allowances[key] = Allowance(1 / WINDOW, self.burst)
             if len(self._allowances) > MOST_WINDOWS:
                 forgotten, _ = self._allowances.popitem(last=False)
                 self._held_back.pop(forgotten, None)

@@ -23,7 +23,8 @@ a leap of numbers               refused and alarmed
 a rival of a trust root         refused and alarmed; the two are shown to others, once
 a trust root that follows       in use from now on: all that is held and all that waits is judged
                                 again
-a node's own word, too soon     the newest waits for the end of the window (:mod:`.budgets`)
+a node's own word, too soon     the newest waits for the end of the window (:mod:`.budgets`);
+                                what it says in unknown kinds has one window in all
 a word of *this* node's that    held like any other, or nodes would differ; and the node is asked
 it did not say                  to say it anew, above
 ==============================  ==================================================================
@@ -50,7 +51,7 @@ from fabric.core.arrival import Arrival, in_turn
 from fabric.core.budgets import Windows
 from fabric.core.clocks import Floor, Rose
 from fabric.core.codec.envelopes import pack_envelope, unpack_envelope
-from fabric.core.directory import Directory
+from fabric.core.directory import MOST_UNKNOWN_WORDS, Directory
 from fabric.core.envelope import Digest, Envelope
 from fabric.core.gossip_events import (
     Bar,
@@ -65,6 +66,7 @@ from fabric.core.gossip_events import (
 )
 from fabric.core.holding import Heard, Holding, rank_of
 from fabric.core.identity import NodeId
+from fabric.core.kinds import KINDS
 from fabric.core.records import FABRIC, NODE, Key, NodeRecord, Opaque, Record, TrustRoot
 from fabric.core.trust import Adopted, Trust
 from fabric.core.verdicts import Accepted, Rejected, Verdict
@@ -99,6 +101,9 @@ class Intake:
         self._aftermath = Aftermath(me, directory, wave, self._alarms)
         self.rows = self._aftermath.rows
         self._windows: Windows[Arrival] = Windows()
+        self._unknown: Windows[Arrival] = Windows(MOST_UNKNOWN_WORDS)
+        """Of kinds that this release does not know, all those of one author together: of new
+        kinds there is no end, and each would be new to everybody."""
         self._waiting: Waiting[Arrival] = Waiting()
         self._again: deque[Arrival] = deque()
         """What waited, and may be good now."""
@@ -146,7 +151,7 @@ class Intake:
 
     def due(self, now: Moment) -> list[Effect]:
         """Take in what was held back and has had its time."""
-        due = self._windows.due(now.steady)
+        due = self._windows.due(now.steady) + self._unknown.due(now.steady)
         return [effect for arrival in due for effect in self.take(arrival, now)]
 
     def sweep(self, now: Moment) -> list[Effect]:
@@ -228,7 +233,10 @@ class Intake:
         if held is not None and rank_of(record) < held.top.rank:
             return False  # superseded, and nothing to anybody
         waiting = evolve(arrival, is_due=True)
-        return not self._windows.take(record.key, record.order[1], waiting, now.steady)
+        windows, window = self._windows, record.key
+        if record.key.kind not in KINDS:
+            windows, window = self._unknown, Key("", record.subject)
+        return not windows.take(window, record.order[1], waiting, now.steady)
 
     # -- trust roots --
     def _follow(

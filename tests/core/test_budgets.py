@@ -1,7 +1,7 @@
 """How much may be had per second, who goes without, and who pays afterwards."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fabric.core import budgets
@@ -97,6 +97,7 @@ def test_nobody_takes_more_than_the_rate_and_one_burst(rate: float, waits: list[
 
 
 @given(rate=RATES, at=st.floats(0.0, 1e6), amount=st.integers(1, 3))
+@example(rate=200.0, at=65536.0, amount=2)
 def test_who_comes_when_told_is_never_sent_away(rate: float, at: float, amount: int) -> None:
     allowance = Allowance(rate, 3.0)
     allowance.take(at, 3.0)

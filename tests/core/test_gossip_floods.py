@@ -13,6 +13,7 @@ from fabric.core.alarms import MOST_REMEMBERED, Alarms
 from fabric.core.budgets import WINDOW, WINDOW_BURST
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.correspondents import CHECKED, CHECKED_AT_ONCE, MOST_AWAY
+from fabric.core.directory import MOST_UNKNOWN_WORDS
 from fabric.core.envelope import Envelope, Signature
 from fabric.core.frames import MOST_RECORDS, Page
 from fabric.core.gossip_events import (
@@ -32,9 +33,9 @@ from fabric.core.gossip_events import (
 )
 from fabric.core.identity import NodeId
 from fabric.core.intake import KNOWN_COST, MOST_BARRED
-from fabric.core.records import KeyId, KeyState, Record, Role
+from fabric.core.records import Key, KeyId, KeyState, Record, Role
 from fabric.core.wave import Item, Send
-from fabric.testing.records import id_of
+from fabric.testing.records import id_of, payload_with, signed
 from tests.core.a_gossip import (
     KEYS,
     WAVE,
@@ -291,6 +292,34 @@ def test_1_000_valid_sequences_a_second_are_passed_on_once_in_five_seconds() -> 
     assert len(only(effects, Send)) <= taken * len(peers)
     assert count[0] <= 2 * CONTROL * (seconds + CHECKED_AT_ONCE) + seconds
     assert passed == 2
+
+
+def test_1_000_new_kinds_a_second_are_passed_on_no_more_often_than_one_unknown_kind() -> None:
+    """Each is new to everybody, so that honest peers' budgets of each other would be used up."""
+    node = AGossip("mint", "one", "two")
+    node.know("mint")
+    word = KEYS.offers("mint")
+    effects: list[Effect] = []
+    seconds = 10
+    for second in range(seconds):
+        for number in range(second * 1000, second * 1000 + 40):  # the lowest names are kept
+            payload = payload_with(word, kind=f"x-{100_000 - number}", services=None)
+            effects += node.hear(signed(payload, KEYS.node_key("mint")), by="mint")
+        effects += node.after(1.0)
+
+    taken = MOST_UNKNOWN_WORDS + 2 * seconds / WINDOW  # two that bear one number are kept
+    assert MOST_UNKNOWN_WORDS <= len(only(effects, Store)) <= taken
+    assert len(only(effects, Send)) <= taken * len(("one", "two"))
+
+
+def test_as_many_unknown_kinds_as_are_kept_of_a_node_are_taken_at_once() -> None:
+    node = AGossip("later", "one")
+    node.know("later")
+    word = KEYS.offers("later")
+    kinds = [f"x-{number}" for number in range(MOST_UNKNOWN_WORDS)]
+    words = [signed(payload_with(word, kind=kind), KEYS.node_key("later")) for kind in kinds]
+    node.hear(*words, by="one")
+    assert all(node.held(Key(kind, KEYS.node_id("later"))) for kind in kinds)
 
 
 def test_the_directorys_flood_does_not_hold_up_what_nodes_say() -> None:
