@@ -27,7 +27,7 @@ at most one in ten seconds each. A user's own channel is a proof as good, and pu
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Container
 from typing import Final
 
 from attrs import define, field, frozen
@@ -116,13 +116,13 @@ class Evidence:
             self._failed += 1
             self._failed_at = at
 
-    def keep(self, nodes: Collection[NodeId]) -> None:
+    def keep(self, nodes: Container[NodeId]) -> None:
         """Forget every instance that is not one of *nodes*."""
         for table in (self._proofs, self._failures):
-            for node in table.keys() - set(nodes):
+            for node in [node for node in table if node not in nodes]:
                 del table[node]
 
-    def shows(self, nodes: Collection[NodeId], now: float, *, is_believed: bool) -> bool:
+    def shows(self, nodes: Container[NodeId], now: float, *, is_believed: bool) -> bool:
         """Return whether the service works at any of *nodes*, which was so if *is_believed*."""
         proved = [at for node, at in self._proofs.items() if node in nodes]
         if not proved:

@@ -30,7 +30,7 @@ restarting.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import Final
 
@@ -82,10 +82,33 @@ class _Word:
     from_cache: bool = False
 
 
+@define
+class _Shelf:
+    """All offers of one service, and of how many kinds they are: fleets offer one by thousands."""
+
+    offers: dict[NodeId, Offering] = field(init=False, factory=dict)
+    usable: set[NodeId] = field(init=False, factory=set)
+    refused: set[NodeId] = field(init=False, factory=set)
+
+    def put(self, offering: Offering) -> None:
+        self.drop(offering.node)
+        self.offers[offering.node] = offering
+        if offering.grade is Grade.USABLE:
+            self.usable.add(offering.node)
+        elif offering.grade is Grade.REFUSED:
+            self.refused.add(offering.node)
+
+    def drop(self, node: NodeId) -> None:
+        self.offers.pop(node, None)
+        self.usable.discard(node)
+        self.refused.discard(node)
+
+
 MOST_SHUNNED: Final = 1024
 """Nodes; beyond it, those that would be forgiven first are."""
 
-_NOTHING: Final[Mapping[NodeId, Offering]] = MappingProxyType({})
+_NOTHING: Final = _Shelf()
+_UNTOUCHED: Final[frozenset[NodeId]] = frozenset()
 
 
 @define(kw_only=True)
@@ -95,7 +118,9 @@ class Offerings:
     directory: DirectoryView
     liveness: LivenessView
     me: NodeId
-    _by_service: dict[str, dict[NodeId, Offering]] = field(init=False, factory=dict)
+    _by_service: dict[str, _Shelf] = field(init=False, factory=dict)
+    _touched: dict[str, set[NodeId]] = field(init=False, factory=dict)
+    """Whose offers were graded since :meth:`touched` was asked, by service."""
     _names: dict[NodeId, tuple[str, ...]] = field(init=False, factory=dict)
     """What the offers record of each node names."""
     _before: dict[NodeId, frozenset[str]] = field(init=False, factory=dict)
@@ -106,7 +131,20 @@ class Offerings:
 
     def of(self, service: str) -> Mapping[NodeId, Offering]:
         """Return every offering of *service* by node, in no order that means anything."""
-        return self._by_service.get(service, _NOTHING)
+        return MappingProxyType(self._by_service.get(service, _NOTHING).offers)
+
+    def usable(self, service: str) -> Set[NodeId]:
+        """Return who may be asked for *service* without a doubt."""
+        return self._by_service.get(service, _NOTHING).usable
+
+    def are_refused(self, service: str) -> bool:
+        """Return whether nobody's offer of *service* may ever be used as things are."""
+        shelf = self._by_service.get(service, _NOTHING)
+        return len(shelf.refused) == len(shelf.offers)
+
+    def touched(self, service: str) -> Set[NodeId]:
+        """Return whose offers of *service* may be others than when this was asked before."""
+        return self._touched.pop(service, _UNTOUCHED)
 
     def named(self, node: NodeId) -> tuple[str, ...]:
         """Return what *node* says that it offers, whether or not it may."""
@@ -132,8 +170,7 @@ class Offerings:
             return set(was)
         self._names[node] = word.services
         for service in word.services:
-            offering = self._offering(service, node, word)
-            self._by_service.setdefault(service, {})[node] = offering
+            self._put(service, self._offering(service, node, word))
         return {*was, *word.services}
 
     def read_service(self, service: str) -> None:
@@ -141,7 +178,7 @@ class Offerings:
         for node in list(self.of(service)):
             word = self._word(node)
             if service in word.services:
-                self._by_service[service][node] = self._offering(service, node, word)
+                self._put(service, self._offering(service, node, word))
 
     def serve(self, services: tuple[str, ...]) -> set[str]:
         """Go by *services* for what this node offers; return those that this is about."""
@@ -163,11 +200,16 @@ class Offerings:
         return over
 
     # -- grading --
+    def _put(self, service: str, offering: Offering) -> None:
+        self._by_service.setdefault(service, _Shelf()).put(offering)
+        self._touched.setdefault(service, set()).add(offering.node)
+
     def _drop(self, service: str, node: NodeId) -> None:
-        offerings = self._by_service[service]
-        del offerings[node]
-        if not offerings:
+        shelf = self._by_service[service]
+        shelf.drop(node)
+        if not shelf.offers:
             del self._by_service[service]
+        self._touched.setdefault(service, set()).add(node)
 
     def _word(self, node: NodeId) -> _Word:
         if node == self.me and self._serving is not None:

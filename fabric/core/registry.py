@@ -94,6 +94,20 @@ class _Service:
     instances: dict[NodeId, NodeName] = field(init=False, factory=dict)
     """As watchers were told last."""
 
+    def bring_up_to_date(
+        self, offered: Mapping[NodeId, Offering], touched: Iterable[NodeId]
+    ) -> tuple[tuple[NodeName, ...], tuple[NodeName, ...]]:
+        """Take over who of *touched* is an instance now; return who came and who went, by name."""
+        added, removed = [], []
+        for node in touched:
+            before, offering = self.instances.pop(node, None), offered.get(node)
+            if offering is not None and offering.is_instance:
+                self.instances[node] = offering.name
+                added += [offering.name] if before is None else []
+            elif before is not None:
+                removed.append(before)
+        return tuple(sorted(added)), tuple(sorted(removed))
+
 
 class Registry:
     """The services of a fabric as one node knows them.
@@ -183,16 +197,14 @@ class Registry:
 
     def _changed(self, service: str, now: float) -> ServiceChanged | None:
         """Bring *service* up to date; return how it differs from what watchers were told."""
-        offered = self.offerings.of(service)
+        offered, touched = self.offerings.of(service), self.offerings.touched(service)
         known = self._services.setdefault(service, _Service())
-        was, had = known.status, known.instances
+        was = known.status
         known.evidence.keep(offered)
         known.status = self._status(service, known, now)
-        known.instances = {n: each.name for n, each in offered.items() if each.is_instance}
+        added, removed = known.bring_up_to_date(offered, touched)
         if not offered and self.directory.service(service) is None:
             del self._services[service]
-        added = _names(known.instances, but=had)
-        removed = _names(had, but=known.instances)
         if was is known.status and not added and not removed:
             return None
         return ServiceChanged(service, was, known.status, added, removed)
@@ -218,13 +230,11 @@ class Registry:
         ]
 
     def _status(self, service: str, known: _Service, now: float) -> Status:
-        offerings = self.offerings.of(service).values()
-        usable = {each.node for each in offerings if each.grade is Grade.USABLE}
         is_believed = known.status is Status.ACTIVE
-        if known.evidence.shows(usable, now, is_believed=is_believed):
+        if known.evidence.shows(self.offerings.usable(service), now, is_believed=is_believed):
             return Status.ACTIVE
-        is_offered = any(each.grade is not Grade.REFUSED for each in offerings)
-        return Status.CANDIDATE_ONLY if is_offered else Status.MISSING
+        is_refused = self.offerings.are_refused(service)
+        return Status.MISSING if is_refused else Status.CANDIDATE_ONLY
 
     def reason(self, service: str) -> Code | None:
         """Return why *service* is not active; ``None`` if it is."""
@@ -235,8 +245,7 @@ class Registry:
             return Code.UNKNOWN_SERVICE
         if code := decay(held):
             return code
-        offerings = self.offerings.of(service).values()
-        if not any(each.grade is Grade.USABLE for each in offerings):
+        if not self.offerings.usable(service):
             return Code.NO_INSTANCE
         return self._objection_to_me(service) or Code.NO_PROOF
 
@@ -375,9 +384,3 @@ class Registry:
         if self._objection_to_me(service):
             instances = tuple(each for each in instances if each.node == self.me)
         return ProbeWanted(service, instances[0].node) if instances else None
-
-
-def _names(
-    nodes: Mapping[NodeId, NodeName], *, but: Mapping[NodeId, NodeName]
-) -> tuple[NodeName, ...]:
-    return tuple(sorted(name for node, name in nodes.items() if node not in but))
