@@ -22,16 +22,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-import structlog
 import trio
 
-from fabric.config import HostPort, NodeConfig, QuicConfig
+from fabric.config import HostPort, LogConfig, NodeConfig, QuicConfig
 from fabric.core.admission import Myself
 from fabric.core.codec.envelopes import envelope_to_json, pack_envelope
 from fabric.core.identity import NodeName
 from fabric.core.planes import Planes
 from fabric.core.records import Key, Record
 from fabric.net.tls import NodeKey
+from fabric.runtime import logs
 from fabric.runtime.boot import draw_instance
 from fabric.runtime.events import EventBus
 from fabric.runtime.knowledge import Knowledge, open_knowledge
@@ -218,7 +218,7 @@ READERS: Mapping[str, Callable[[Path], Mapping[str, float]]] = {
 }
 
 if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    logs.configure(LogConfig(format="json"), node=ME)
     match sys.argv[1:]:
         case ["make", folder]:
             make(Path(folder))
