@@ -96,6 +96,8 @@ class Ourselves:
     roster: Roster
     letters: Letters
     standings: Standings
+    room_for: Callable[[NodeId], Code | None] = field(default=lambda _node: None)
+    """Returns why no link that a member dialled is to be kept: as many as may be stand already."""
 
     def shown_record(self) -> bytes:
         """Return this node's own record, as others take it in Hello: empty if it has none."""
@@ -210,6 +212,8 @@ class Acceptor:
         if (member := self.we.roster.by_key(hello.key)) is None:
             return [Refuse(self.we.why_not(hello.key, objection))]
         self.claimant = member.name
+        if (code := self.we.room_for(member.node_id)) is not None:
+            return [Refuse(code)]
         return self._judge_standing(hello, member, now)
 
     def _judge_standing(self, hello: Hello, member: Member, now: float) -> list[Effect]:

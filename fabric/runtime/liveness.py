@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn, Protocol
 
@@ -53,6 +54,9 @@ class LivenessPlane:
     """Told of the digest that rode on a peer's probe."""
     turned: list[Callable[[NodeId, told.State], None]] = field(init=False, factory=list)
     """Called, in order, when the state of a node turns."""
+    _queue: deque[told.Event] = field(init=False, factory=deque)
+    """Events that wait for the one being carried out; they come from this node: one or two."""
+    _is_busy: bool = field(init=False, default=False)
     _timer: Timer = field(init=False, factory=Timer)
 
     # -- in --
@@ -68,8 +72,20 @@ class LivenessPlane:
             self.receive(told.Struck(node))
 
     def receive(self, event: told.Event) -> None:
-        """Let the core take *event*, and carry out what follows."""
-        self._carry_out(self.core.receive(event, trio.current_time()))
+        """Let the core take *event*, and carry out what follows; after the one at hand, if any.
+
+        What a turn or a digest leads to may be an event again. It waits, or the moment to wake at
+        that follows from it would be overwritten by that of the event before.
+        """
+        self._queue.append(event)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._queue:
+                self._carry_out(self.core.receive(self._queue.popleft(), trio.current_time()))
+        finally:
+            self._is_busy = False
 
     def leave(self) -> None:
         """Say that this node goes; what that puts in outboxes has to leave before the links do."""

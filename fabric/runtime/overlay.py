@@ -136,7 +136,8 @@ class Overlay:
             planes=planes,
         )
         letters = NodeLetters(me.node_id, knowledge.trust, knowledge.directory, self.gossip.judged)
-        self.we = Ourselves(me, self.roster, letters, Standings(me.node_id))
+        room_for = self.neighbours.core.objection
+        self.we = Ourselves(me, self.roster, letters, Standings(me.node_id), room_for)
         refused = RefusedPeers(metrics, events, refusals)
         self.peers = peers.Peers(
             we=self.we,
