@@ -129,8 +129,8 @@ async def test_a_stream_that_is_reset_at_once_leaves_nothing(autojump_clock, fle
             stream = await connection.open_stream()
             stream.reset(7)
         await trio.sleep(2)
-        (at_home,) = home.endpoint.connections
-        assert at_home.stream_count == 1
+        (peer,) = home.overlay.peers.by_id.values()
+        assert peer.link.connection.stream_count == 1
 
 
 async def test_a_refusal_that_nobody_hears_leaves_nothing(autojump_clock, fleet, thief):
@@ -141,8 +141,8 @@ async def test_a_refusal_that_nobody_hears_leaves_nothing(autojump_clock, fleet,
             stream.stop(7)
             await stream.send_all(encode(a_frame(Open, service="demo")))
         await trio.sleep(2)
-        (at_home,) = home.endpoint.connections
-        assert at_home.stream_count == 1
+        (peer,) = home.overlay.peers.by_id.values()
+        assert peer.link.connection.stream_count == 1
 
 
 async def test_a_stranger_who_leaves_before_it_is_met_ends_nothing(
