@@ -9,6 +9,7 @@ from fabric.core.admission import (
     ACCEPTOR,
     DIALLER,
     OBJECTIONS,
+    Acceptor,
     Admit,
     Refuse,
     Send,
@@ -250,6 +251,14 @@ def test_a_restarted_peer_displaces_its_old_connection() -> None:
 
     assert second.judgement.verdict is Verdict.REPLACE
     assert second.judgement.displaced is first.claim
+
+
+def test_a_member_for_whom_there_is_no_room_is_refused_and_displaces_nobody() -> None:
+    home, away = two()
+    full = evolve(away.we, room_for=lambda node: Code.BUSY if node == home.id else None)
+
+    assert refused_by_acceptor(home.dialler(away), Acceptor(full, b"a" * 32)) is Code.BUSY
+    assert away.standings.of(home.id) is None
 
 
 def test_an_unproved_hello_displaces_nobody() -> None:

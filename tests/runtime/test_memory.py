@@ -1,0 +1,128 @@
+"""What a node remembers beside records, and how all of it gets to a disk that was away."""
+
+import random
+
+import pytest
+from attrs import define, field
+
+from fabric.core import gossip_events as told
+from fabric.core.clocks import Floor
+from fabric.core.directory import Directory
+from fabric.core.gossip import Gossip
+from fabric.core.readings import Readings
+from fabric.core.trust import Trust
+from fabric.runtime.gossip import FLOOR
+from fabric.runtime.knowledge import Knowledge
+from fabric.runtime.memory import MOST_PEERS, Memory
+from fabric.store.kept import KnownPeer, Seed, Snapshot
+from fabric.testing.records import BORN, AFabric
+
+NOW = float(BORN + 60)
+NOTHING = Snapshot()
+
+
+@define
+class Disk:
+    """Stands in for the cache: notes what it was told to keep."""
+
+    holder: Memory | None = None
+    peers: dict = field(factory=dict)
+    seeds: list = field(factory=list)
+
+    def held_by(self, holder):
+        self.holder = holder
+
+    def note_peer(self, seen):
+        self.peers[seen.peer] = seen
+
+    def note_seeds(self, addresses, unix_now):
+        self.seeds += addresses
+
+
+class Remembering:
+    def __init__(self, remembered=NOTHING):
+        self.fabric, self.heard, disk = AFabric(), [], Disk()
+        root = self.fabric.signed(self.fabric.root())
+        directory, trust = Directory(), Trust(self.fabric.id, root)
+        me, floor = self.fabric.node_id("home"), Floor.opened(NOW)
+        self.knowledge = Knowledge(
+            me,
+            trust=trust,
+            directory=directory,
+            floor=floor,
+            readings=Readings(directory, self.fabric.id, lambda: NOW),
+            gossip=Gossip(me, directory, trust, random.Random(1), floor),
+            cache=disk,
+            remembered=remembered,
+            unix_now=lambda: NOW,
+            alarms={},
+        )
+        self.disk = disk
+        self.memory = Memory(self.knowledge, self.heard.append)
+
+    def publish(self, record):
+        event = told.Published(self.fabric.signed(record))
+        self.knowledge.gossip.receive(event, told.Moment(0.0, NOW))
+
+
+@pytest.fixture
+def home():
+    return Remembering()
+
+
+def test_a_peer_that_was_met_is_remembered_with_its_address_and_how_it_was(home):
+    node = home.fabric.node_id("away")
+    home.memory.met(node, ("2001:db8::1", 4433), 0.02)
+    home.memory.turned(node, "suspect", 7)
+    seen = home.disk.peers[node]
+    assert (seen.address, seen.rtt, seen.at) == ("[2001:db8::1]:4433", 0.02, NOW)
+    assert (seen.state, seen.incarnation) == ("suspect", 7)
+
+
+def test_seeds_that_were_ever_named_are_never_forgotten():
+    home = Remembering(Snapshot(seeds=(Seed("192.0.2.1:1", 5.0),)))
+    home.memory.seeds([("192.0.2.2", 2)])
+    assert home.disk.seeds == ["192.0.2.2:2"]
+    assert [each.address for each in home.memory.everything().seeds] == [
+        "192.0.2.1:1",
+        "192.0.2.2:2",
+    ]
+
+
+def test_a_disk_that_was_away_is_told_all_that_is_held(home):
+    home.publish(home.fabric.node("away"))
+    home.publish(home.fabric.service("demo"))
+    home.memory.met(home.fabric.node_id("away"), ("192.0.2.2", 2), None)
+    found = home.disk.holder.everything()
+    assert {each.kind for each in found.records} == {"node", "service"}
+    assert [each.version for each in found.roots] == [1]
+    assert [each.peer for each in found.peers] == [home.fabric.node_id("away")]
+    assert found.known()[FLOOR] == str(home.knowledge.floor.at).encode()
+
+
+def test_what_turns_up_late_on_a_disk_is_taken_in_but_older_than_what_was_seen_since(home):
+    node = home.fabric.node_id("away")
+    home.memory.met(node, ("192.0.2.2", 2), None)
+    late = Snapshot(
+        peers=(KnownPeer(node, "192.0.2.9:9", at=1.0), KnownPeer("other", at=1.0)),
+        seeds=(Seed("192.0.2.1:1", 5.0),),
+    )
+    home.disk.holder.take(late)
+    assert home.heard == [told.Loaded(())]
+    found = {each.peer: each for each in home.memory.everything().peers}
+    assert found[node].address == "192.0.2.2:2"
+    assert "other" in found
+
+
+def test_a_node_that_is_a_member_no_more_is_not_remembered(home):
+    node = home.fabric.node_id("away")
+    home.memory.met(node, ("192.0.2.2", 2), None)
+    home.memory.forget(node)
+    assert not home.memory.everything().peers
+
+
+def test_of_too_many_peers_the_one_seen_longest_ago_goes(home):
+    for number in range(MOST_PEERS + 1):
+        home.memory.turned(f"n{number}", "alive", 1)
+    assert len(home.memory.everything().peers) == MOST_PEERS
+    assert "n0" not in {each.peer for each in home.memory.everything().peers}
