@@ -23,6 +23,9 @@ SILENT_AFTER: Final = 4.0
 SYNC_AGAIN_AFTER: Final = 1.0
 """Seconds, as in :mod:`fabric.runtime.sync`."""
 
+HELLO_WITHIN: Final = 5.0
+"""Seconds, as in :mod:`fabric.core.admission`: after the handshake, which has its own time."""
+
 SPARE_FOR: Final = 1.0
 """Seconds for which a connection that another has replaced still delivers."""
 
@@ -71,6 +74,10 @@ class Net:
             self.clock.at(item.comes_at, self._touch, connection, way)
         self.clock.at(item.reads_at, self._arrive, connection, way)
         return True
+
+    def _trip(self) -> float:
+        """Draw how long one datagram takes, with its losses."""
+        return self.weather.lateness(self.rng, 1)[0] + self.weather.trip(self.rng)
 
     def _touch(self, connection: Connection, way: Way) -> None:
         if not self.sky.is_cut(way.sender, way.receiver):
@@ -147,10 +154,10 @@ class Net:
     def dial(self, node: SimNode, to: NodeId, within: float) -> None:
         """Begin a handshake: the Hello arrives after one and a half round trips."""
         self.tally.counted(node.id, to, HANDSHAKE[0])
-        trips = sum(self.weather.handshake_trip(self.rng) for _ in range(3))
+        flights = sum(self.weather.handshake_trip(self.rng) for _ in range(2))
         deadline = self.clock.now + within
-        if trips < within:
-            self.clock.after(trips, self._hello, node, to, deadline)
+        if flights < within:
+            self.clock.after(flights + self._trip(), self._hello, node, to, deadline)
         else:
             self.clock.at(deadline, self._miss, node, to, False)
 
@@ -169,7 +176,7 @@ class Net:
         self.tally.counted(acceptor.id, node.id, HANDSHAKE[1])
         if not acceptor.admits(node.id) and (record := node.own_record()):
             acceptor.shown(record, public(node.key))
-        back = self.weather.handshake_trip(self.rng)
+        back = self._trip()
         standing = acceptor.links.get(node.id)
         is_stale = standing is not None and standing.boots[node.id] > node.boot_seq
         if not acceptor.admits(node.id) or is_stale:
@@ -180,14 +187,14 @@ class Net:
         if _stands_against(standing, connection):
             connection.control[acceptor.id].not_before(self.clock.now + back)
             self._stand(connection, acceptor)
-        self.clock.after(back, self._admitted, connection, node, deadline)
+        self.clock.after(back, self._admitted, connection, node)
 
-    def _admitted(self, connection: Connection, node: SimNode, deadline: float) -> None:
+    def _admitted(self, connection: Connection, node: SimNode) -> None:
         acceptor = self.nodes.get(connection.acceptor)
         if node.is_stopped:
             return
-        if acceptor is None or self.clock.now > deadline or self.sky.is_cut(node.id, acceptor.id):
-            self.clock.at(deadline, self._miss, node, connection.acceptor, False)
+        if acceptor is None or self.sky.is_cut(node.id, acceptor.id):
+            self.clock.after(HELLO_WITHIN, self._miss, node, connection.acceptor, False)
             return
         if not connection.is_up[acceptor.id]:  # spare there, or closed by now
             self._miss(node, acceptor.id, False)
@@ -236,8 +243,7 @@ class Net:
         if not connection.is_up[by]:
             return
         other = connection.other(by)
-        late, _ = self.weather.lateness(self.rng, 1)
-        self.clock.after(late + self.weather.trip(self.rng), self._closed, connection, other, code)
+        self.clock.after(self._trip(), self._closed, connection, other, code)
         self._end(connection, by, code)
 
     def _closed(self, connection: Connection, end: NodeId, code: Code) -> None:
