@@ -5,9 +5,13 @@ from                    a node record                                 every othe
 ======================  ============================================  ==========================
 a day before issue      live (whose clock is how far off, who knows)  live
 ``expires_at``          admits the known node: *grace*                held; an own word is tried
-30 days after           held                                          held
-the UTC day's end       refused and forgotten, by all on one day      refused and forgotten
+30 days after           held, and said to be the reason               forgotten at the day's end
+60 days after           forgotten at the day's end                    nothing
 ======================  ============================================  ==========================
+
+What is forgotten is refused from then on, by all as one UTC day ends. A node record is held for
+as long beyond its grace as others are beyond their end: whoever is let in no more is told that
+its record has expired, and not that nobody knows it.
 
 What has expired is still taken in until it is forgotten, for nodes compare all that they hold: one
 that refused what others keep would differ from them for a month. What it is *good for* is its
@@ -41,7 +45,8 @@ SURVIVAL_GRACE: Final = 30 * DAY
 price: a node that hears of nobody trusts a revoked peer for as long."""
 
 FORGOTTEN_AFTER: Final = 30 * DAY
-"""Seconds after expiry until a key is deleted: no partition that heals brings it back after."""
+"""Seconds after it was last good for anything until a key is deleted: no partition that heals
+brings it back after."""
 
 TOMBSTONE_EXTRA: Final = 8 * DAY
 """A tombstone outlives what it ends by seven days; one more for a signer whose clock is behind."""
@@ -64,7 +69,9 @@ def standing_of(record: Record, now: float) -> Standing:
 
 def forgotten_at(record: Record) -> int:
     """Return when *record*'s key is deleted everywhere, unless something newer is held."""
-    return -(-(record.expires_at + FORGOTTEN_AFTER) // DAY) * DAY
+    # a tombstone and a record of a later release too, or the keys of one would differ by its end
+    grace = SURVIVAL_GRACE if record.key.kind == NodeRecord.KIND else 0
+    return -(-(record.expires_at + grace + FORGOTTEN_AFTER) // DAY) * DAY
 
 
 def longest_life(record: Record) -> int:

@@ -331,12 +331,12 @@ def test_what_the_directory_says_in_a_kind_to_come_is_above_any_word_of_a_node()
 
 
 # -- the end of a key --
-def test_a_key_is_forgotten_thirty_days_after_its_end_when_the_utc_day_is_over() -> None:
+def test_a_node_is_forgotten_sixty_days_after_its_end_when_the_utc_day_is_over() -> None:
     record = FABRIC_KEYS.node("home-1")
     directory = a_directory(record)
     last = forgotten_at(record)
     assert last % DAY == 0
-    assert 0 <= last - (record.expires_at + 30 * DAY) < DAY
+    assert 0 <= last - (record.expires_at + 60 * DAY) < DAY
 
     assert directory.forget(last - 1) == []
     assert used(directory, NODE) == record, "expired records stay until then"

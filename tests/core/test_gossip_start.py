@@ -309,12 +309,14 @@ def test_what_has_had_its_last_day_goes_from_the_disk_too() -> None:
     node = AGossip("one")
     node.hear(HOME)
     node.hear(OFFERS)
-    node.pass_time(121 * DAY)
+    node.pass_time(38 * DAY)
+    assert Drop(OFFERS.key) in node.say(Ticked())
+    node.pass_time(113 * DAY)
 
     effects = node.say(Ticked())
 
-    assert {Drop(HOME.key), Drop(OFFERS.key)} <= set(effects)
-    assert {Changed(HOME.key), Changed(OFFERS.key)} <= set(effects)
+    assert Drop(HOME.key) in effects
+    assert Changed(HOME.key) in effects
     assert node.say(Ticked()) == []
 
 

@@ -185,6 +185,12 @@ def test_a_record_is_forgotten_at_the_end_of_a_utc_day_thirty_days_after_it_expi
     assert forgotten_at(at_midnight) == at_midnight.expires_at + 30 * DAY
 
 
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_node_record_is_held_for_as_long_beyond_its_grace(revoked):
+    record = FABRIC.node("home-1", expires_at=(BORN // DAY + 90) * DAY, revoked=revoked)
+    assert forgotten_at(record) == record.expires_at + SURVIVAL_GRACE + 30 * DAY
+
+
 def test_a_trust_root_is_not_subject_to_its_dates():
     root = FABRIC.root()
 
