@@ -294,7 +294,7 @@ async def test_a_node_with_another_key_than_listed_hears_why_nobody_comes(
         other = fleet.folder / "other" / "node.key"
         fleet.papers.write_key("somebody-else", other)
         async with fleet.open("away", key_file=other, seeds=(), state_dir=other.parent):
-            await trio.sleep(3)
+            await trio.sleep(8)
     assert logged("peer.refused", side="dialler", code=Code.PIN_MISMATCH)
     assert logged("peer.refused", side="acceptor", code=Code.PIN_MISMATCH)
 
