@@ -57,6 +57,9 @@ FIGURES = (
     Figure("gossip.resident", "MB", less_is_better=True),
     Figure("cache.load_10k", "s", less_is_better=True, allowed=0.5),
     Figure("cache.usable_10k", "s", less_is_better=True, allowed=3),
+    Figure("records.judged", "1/s", allowed=5000),
+    Figure("records.by_wave", "1/s", allowed=5000),
+    Figure("records.by_page", "1/s", allowed=5000),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tests.bench import cache, gossip, own_nodes, prototype, quic, rest, tcp
+from tests.bench import cache, gossip, own_nodes, prototype, quic, records, rest, tcp
 from tests.bench.contender import Contender
 from tests.bench.report import OURS
 from tests.bench.rivals import RIVALS, Rival
@@ -25,6 +25,7 @@ def everyone(prototype_folder: str | None) -> list[Contender]:
         *rest.contenders(),
         *gossip.contenders(),
         *cache.contenders(),
+        *records.contenders(),
     ]
 
 
