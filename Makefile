@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 FLAKE8_ASYNC := --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC109,ASYNC120 \
 	--startable-in-context-manager serve_admin,serve_ingress,serve_egress,_serve_admin,keep_running
 
-.PHONY: up down test check fmt docs fuzz lab bench clean
+.PHONY: up down test check fmt docs fuzz lab bench sim clean
 
 $(VENV)/.product: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -57,6 +57,19 @@ lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
 
 bench: $(VENV)/.test  ## ratios against rivals measured in the same run; writes bench.json
 	@$(BIN)/python -m tests.bench
+
+SEEDS ?= 20
+sim: $(VENV)/.product  ## what many nodes have promised, in virtual time; SEEDS seeds of each; an hour
+	@missed=0; \
+	play() { $(BIN)/fabricctl sim --jobs 2 "$$@" || missed=1; echo; }; \
+	play --scenario wave --nodes 100 --loss 0.05 --seeds $(SEEDS); \
+	play --scenario wave --nodes 1000 --loss 0.05 --seeds $(SEEDS); \
+	play --scenario partition --nodes 100 --loss 0.05 --cut 600 --seeds $(SEEDS); \
+	play --scenario death --scenario pause --nodes 100 --loss 0.1 --seeds $(SEEDS); \
+	play --scenario restarts --nodes 100 --loss 0.05 --skew 3600 --seeds $(SEEDS); \
+	play --scenario steady --nodes 100 --loss 0.05 --seeds 2; \
+	play --scenario flood --nodes 50 --loss 0.05 --seeds 2; \
+	exit $$missed
 
 clean: down
 	@rm -rf $(VENV) .fabric

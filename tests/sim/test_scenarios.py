@@ -87,6 +87,7 @@ def test_three_members_that_flood_a_fabric_do_not_stop_it() -> None:
     assert result.minted
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # a test runner has threads
 def test_results_of_several_processes_are_those_of_one() -> None:
     setting = Setting(nodes=8)
 
