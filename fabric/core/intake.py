@@ -46,6 +46,7 @@ from attrs import evolve
 
 from fabric.codes import Code
 from fabric.core.aftermath import Aftermath
+from fabric.core.ages import Ages
 from fabric.core.alarms import Alarms
 from fabric.core.arrival import Arrival, in_turn
 from fabric.core.budgets import Windows
@@ -105,6 +106,7 @@ class Intake:
         """Of kinds that this release does not know, all those of one author together: of new
         kinds there is no end, and each would be new to everybody."""
         self._waiting: Waiting[Arrival] = Waiting()
+        self._ages = Ages()
         self._again: deque[Arrival] = deque()
         """What waited, and may be good now."""
         self._barred: OrderedDict[NodeId, float] = OrderedDict()
@@ -155,9 +157,12 @@ class Intake:
         return [effect for arrival in due for effect in self.take(arrival, now)]
 
     def sweep(self, now: Moment) -> list[Effect]:
-        """Forget what has had its last day."""
-        forgotten = self._directory.forget(self._floor.times(now.clock).now)
-        return [effect for key in forgotten for effect in self._aftermath.of_change(key)]
+        """Forget what has had its last day, and tell of what is good for less than before."""
+        today = self._floor.times(now.clock).now
+        forgotten = self._directory.forget(today)
+        effects = [effect for key in forgotten for effect in self._aftermath.of_change(key)]
+        turned = self._ages.turned(self._directory, today, now.steady)
+        return effects + [effect for key in turned for effect in self._aftermath.of_reading(key)]
 
     def refuse(self, rejected: Rejected, peer: NodeId | None, now: Moment) -> list[Effect]:
         """Return what to say of something that *peer* sent and that does not count."""
