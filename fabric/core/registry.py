@@ -279,7 +279,7 @@ class Registry:
         me = self.directory.node(self.me)
         if me is None:
             return Code.NO_OWN_RECORD
-        return self.objection(service, subject_of(me.record), client=None)
+        return decay(me) or self.objection(service, subject_of(me.record), client=None)
 
     # -- resolution --
     def knows(self, service: str) -> bool:
@@ -317,7 +317,8 @@ class Registry:
         me = self.directory.node(self.me)
         if me is None:
             return Resolution(service=service, objection=Code.NO_OWN_RECORD)
-        if code := self.objection(service, subject_of(me.record), client=client):
+        subject = subject_of(me.record)
+        if code := decay(me) or self.objection(service, subject, client=client):
             return Resolution(service=service, objection=code)
         return Resolution(service=service, instances=self.ranked(service, now, besides))
 
