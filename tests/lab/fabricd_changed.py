@@ -1,10 +1,11 @@
-"""`fabricd` as it is, behind a wall; and for a test of what repair is worth, without any.
+"""`fabricd` as it is, but for what a test has to take away from it or to put around it.
 
-``fabricd_walled.py JSON --config FILE``; the JSON object may say
+``fabricd_changed.py JSON --config FILE``; the JSON object may say
 
 - ``reaches``: ports. Datagrams to and from any other are lost, as a packet filter loses them: at
   the node's own socket, because a packet filter takes a privilege that tests should not need.
 - ``mute``: a path. As long as a file is there, what anti-entropy would send is lost.
+- ``credulous``: true. What peers may cost is not bounded, and no forger is barred.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from pathlib import Path
 
 import fabric.node
 from cli.daemon import FABRICD, run
+from fabric.core import correspondents
+from fabric.core.budgets import Windows
+from fabric.core.gossip_events import Stream
+from fabric.core.intake import Intake
 from fabric.runtime.sync import SyncStreams
 from fabric.trio_quic import UdpSocket, open_udp_socket
 
@@ -54,12 +59,20 @@ def mute_while(file):
     SyncStreams.send = send_unless_muted
 
 
+def believe_everybody():
+    correspondents.CHECKED = dict.fromkeys(Stream, 1e9)
+    Windows.take = lambda *_arguments: True
+    Intake._bar = lambda *_arguments: []
+
+
 def main():
     options = json.loads(sys.argv[1])
     if "reaches" in options:
         wall_in(options["reaches"])
     if "mute" in options:
         mute_while(Path(options["mute"]))
+    if options.get("credulous"):
+        believe_everybody()
     return run(FABRICD, sys.argv[2:])
 
 

@@ -30,7 +30,7 @@ from tests.lab.daemons import Lab, free_port, until
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).with_name("fabricd_walled.py")
+SCRIPT = Path(__file__).with_name("fabricd_changed.py")
 
 SHOWN_WITHIN = 10.0
 """Seconds until all nine show all that has happened."""
