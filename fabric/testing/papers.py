@@ -11,6 +11,7 @@ from fabric import durable
 from fabric.core.codec.envelopes import envelope_to_json
 from fabric.core.codec.records import decode_record
 from fabric.core.records import Authored, Record
+from fabric.net.tls import certificate_for, load_key
 from fabric.store.signed_files import load_envelope
 from fabric.testing.records import AFabric
 
@@ -62,10 +63,14 @@ class Papers:
         return path
 
     def write_key(self, name: str, path: Path) -> None:
-        """Write the key of the node *name* to *path*."""
+        """Write the key of the node *name* to *path*, and its certificate beside it.
+
+        Else its node would make one, and bear X.509's 12 MB.
+        """
         durable.own_folder(path.parent)
         seed = bytes(self.fabric.node_key(name))
         durable.replace_file(path, seed.hex().encode() + b"\n")
+        certificate_for(load_key(path))
 
     def _file(self, record: Record) -> Path:
         return self.records / record.key.kind / f"{record.subject}.json"
