@@ -45,7 +45,8 @@ async def test_a_bad_answer_leaves_no_stream(autojump_clock, two, monkeypatch, b
     for _ in range(5):
         await refusal(home)
     await trio.sleep(2)
-    assert streams_of(home) == [1]
+    (streams,) = streams_of(home)
+    assert streams <= 2  # control, and sync where this end dialled
 
 
 async def test_waiting_for_room_on_a_broken_channel_raises_its_code(autojump_clock, two):

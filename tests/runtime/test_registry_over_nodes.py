@@ -62,6 +62,7 @@ async def test_who_may_open_is_another_as_soon_as_its_record_says_so(autojump_cl
     assert (refused.code, refused.hop) == (Code.NOT_PERMITTED, "")
 
     tell(home, fleet, 3, open_to=("area:home",))
+    await trio.sleep(1)  # it has to be heard at the other end too
     async with home.open_channel("demo"):
         pass
 
