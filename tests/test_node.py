@@ -207,7 +207,7 @@ async def test_roles_are_planes_of_the_node(fleet):
         assert set(planes.values()) == {"running"}
         assert planes.keys() == {
             "admission", "seeds", "peers", "gossip", "sync", "liveness", "neighbours",
-            "own_words", "registry", "egress",
+            "own_words", "clocks", "registry", "egress",
         }  # fmt: skip
     assert {plane.state for plane in node.planes.view(0.0)} == {PlaneState.STOPPED}
 

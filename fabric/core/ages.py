@@ -20,7 +20,7 @@ LOOK_EVERY: Final = 60.0
 """Seconds between two looks: nothing against lives of months, and 5 ms for 10,000 records."""
 
 KINDS: Final = (NodeRecord.KIND, ServiceRecord.KIND)
-"""Kinds that others act on as soon as they are good for less. All else is asked when it is used."""
+"""Kinds that others act on at once when they are good for less. All else is asked when used."""
 
 
 @define

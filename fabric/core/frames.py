@@ -333,6 +333,16 @@ class Observed(Frame):
     address: str = field(validator=text(most=80))
 
 
+@frozen(kw_only=True)
+class Clock(Frame):
+    """What my clock shows. Advice: nothing expires by it."""
+
+    TYPE: ClassVar[int] = 19
+    OPTIONAL: ClassVar[bool] = True
+    unix: int = field(validator=number())
+    """Milliseconds since the epoch."""
+
+
 # -- anti-entropy, on a stream of its own --
 @frozen(kw_only=True)
 class Root(Frame):
@@ -413,7 +423,7 @@ KNOWN: Final = MappingProxyType(
         for kind in (
             *(Challenge, Hello, HelloOk, Refused, Offers, Draining, Bye),
             *(Records, Probe, ProbeAck, IndirectProbe, IndirectAck),
-            *(Suspect, Alive, Dead, Left, RollCall, Observed),
+            *(Suspect, Alive, Dead, Left, RollCall, Observed, Clock),
             *(Root, Buckets, Listing, Want, Page),
             *(Open, Accepted),
         )

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
+import trio
+
 from fabric.codes import Code
 from fabric.core.records import DAY
 from fabric.core.registry_events import Status
 from fabric.core.verdicts import Standing
 from fabric.core.views import RecordT, Sworn
+from fabric.runtime.clocks import Clocks
 from fabric.runtime.knowledge import Knowledge
 from fabric.runtime.overlay import Overlay
 from fabric.runtime.registry import RegistryPlane
@@ -41,6 +44,7 @@ def health_rows(overlay: Overlay, services: Services) -> list[Row]:
         _own_record(knowledge),
         knowledge.alarms.items(),
         _clock(knowledge),
+        _skew(overlay.clocks),
         _trust_root(knowledge),
         overlay.gossip.alarms.items(),
         _withheld(services),
@@ -73,6 +77,12 @@ def _clock(knowledge: Knowledge) -> Iterator[Complaint]:
     now, floor = knowledge.unix_now(), knowledge.floor
     if (code := floor.complaint(now)) is not None:
         yield code, f"it shows {_date(now)}, and {_date(floor.at)} has been signed"
+
+
+def _skew(clocks: Clocks) -> Iterator[Complaint]:
+    now = trio.current_time()
+    if (code := clocks.skew.complaint(now)) is not None:
+        yield code, f"by {clocks.skew.estimate(now):+.0f} s, as the median of peers' clocks has it"
 
 
 def _trust_root(knowledge: Knowledge) -> Iterator[Complaint]:

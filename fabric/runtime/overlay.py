@@ -23,6 +23,7 @@ import structlog
 from fabric.codes import Code
 from fabric.config import HostPort, NodeConfig
 from fabric.core.admission import Myself, Ourselves
+from fabric.core.clocks import Skew
 from fabric.core.diversity import Place
 from fabric.core.frames import Bye
 from fabric.core.identity import NodeId, NodeName, has_signed
@@ -33,6 +34,7 @@ from fabric.core.records import Key
 from fabric.core.roster import Address, Member
 from fabric.core.standing import Standings
 from fabric.runtime import (
+    clocks,
     gossip,
     liveness,
     meeting,
@@ -160,6 +162,12 @@ class Overlay:
             events=events,
             planes=planes,
         )
+        self.clocks = clocks.Clocks(
+            skew=Skew(),
+            unix_now=knowledge.unix_now,
+            links=self.peers.standing_links,
+            planes=planes,
+        )
         self.switchboard = Switchboard(
             me=me.node_id,
             roster=self.roster,
@@ -170,6 +178,7 @@ class Overlay:
             neighbours=self.neighbours,
             registry=self.registry,
             memory=self.memory,
+            clocks=self.clocks,
         )
         self.seeds = seeds.Seeds(
             addresses=self._seed_addresses(),
@@ -244,6 +253,7 @@ class Overlay:
         yield liveness.PLANE, self.liveness.run
         yield neighbours.PLANE, self.neighbours.run
         yield own_words.PLANE, self.own_words.run
+        yield clocks.PLANE, self.clocks.run
 
     async def leave(self) -> None:
         """Tell the fabric that this node goes, and close every link."""

@@ -24,6 +24,7 @@ from fabric.core import gossip_events, liveness_events, neighbour_events
 from fabric.core.frames import (
     Alive,
     Bye,
+    Clock,
     Dead,
     Draining,
     Frame,
@@ -41,6 +42,7 @@ from fabric.core.identity import NodeId
 from fabric.core.records import EndpointRecord, Key, NodeRecord
 from fabric.core.roster import Address, Member
 from fabric.errors import RemoteProtocolError
+from fabric.runtime.clocks import Clocks
 from fabric.runtime.gossip import GossipPlane
 from fabric.runtime.links import Link
 from fabric.runtime.liveness import LivenessPlane
@@ -59,7 +61,7 @@ SHUNNED_FOR: Final = 120.0
 
 _ON_CONTROL: Final = (
     *(Records, Draining, Bye, Observed, Probe, ProbeAck, IndirectProbe, IndirectAck),
-    *(Suspect, Alive, Dead, Left, RollCall),
+    *(Suspect, Alive, Dead, Left, RollCall, Clock),
 )
 
 
@@ -76,6 +78,7 @@ class Switchboard:
     neighbours: NeighboursPlane
     registry: RegistryPlane
     memory: Memory
+    clocks: Clocks
 
     def join(self) -> None:
         """Let every plane hear what concerns it."""
@@ -113,6 +116,8 @@ class Switchboard:
                 Code.UNEXPECTED_FRAME, f"{type(frame).__name__} after admission"
             )
         peer = link.member.node_id
+        if isinstance(frame, Clock):
+            self.clocks.heard(link, frame)
         if isinstance(frame, Records):
             lag = (link.connection.rtt or 0.0) / 2
             self.gossip.receive(gossip_events.HeardRecords(peer, frame.items, lag))
@@ -135,6 +140,7 @@ class Switchboard:
         self.gossip.receive(gossip_events.PeerUp(node, member.area, compares=False))
         self.liveness.receive(liveness_events.Connected(node))
         self.neighbours.receive(neighbour_events.Connected(node, dialled))
+        self.clocks.tell(link)
 
     def disconnected(self, member: Member, code: Code) -> None:
         node = member.node_id

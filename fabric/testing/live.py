@@ -189,7 +189,7 @@ class LiveFabric:
 
     # -- looking --
     def roots(self, *names: str) -> set[bytes]:
-        """Return the digests of all that *names* hold, or all nodes: one, if they hold the same."""
+        """Return the digests of all that *names* hold, or all: one, if they hold the same."""
         return {self[name].knowledge.gossip.root() for name in names or self.lives}
 
     def agree(self, *names: str) -> bool:
@@ -248,7 +248,6 @@ class LiveFabric:
             await channel.send_all(b"x")
             assert await channel.receive_some() == b"x"
             return str(channel.peer)
-
 
     async def asks(
         self,
