@@ -70,7 +70,7 @@ from fabric.core.liveness_events import (
 )
 from fabric.core.lives import Lives
 from fabric.core.local_health import LATE
-from fabric.core.own_life import OwnLife, first_incarnation
+from fabric.core.own_life import LAST_BOOT, OwnLife, boot_of, first_incarnation
 from fabric.core.roll_call import RollCalls
 from fabric.core.rumours import GONE, Rumour, Rumours
 from fabric.core.testimony import Context, Notary, Verify
@@ -96,6 +96,8 @@ class Liveness:
     root: Callable[[], bytes] = field(repr=False)
     """Returns the digest of the records that this node holds, to ride on probes and answers where
     it has changed, and every ten seconds."""
+    latest_boot: Callable[[], int] = field(default=lambda: LAST_BOOT, repr=False)
+    """Returns the highest ``boot_seq`` that is believed by now: see :func:`.latest_boot_at`."""
     fleet: Fleet = field(init=False, factory=Fleet)
     own: OwnLife = field(init=False)
     _ears: Ears = field(init=False)
@@ -238,6 +240,8 @@ class Liveness:
         match frame:
             case Alive() | Suspect() | Dead() | Left():
                 subject = NodeId(frame.subject)
+                if boot_of(frame.incarnation) > self.latest_boot():
+                    return []  # its subject could not outbid it
                 if subject == self.me:
                     return self._hear_of_me(peer, frame, now)
                 if subject in self.fleet:

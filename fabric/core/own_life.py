@@ -5,6 +5,11 @@ was restarted outbids whatever was said of the one before, without having heard 
 whenever it must contradict: to a suspicion, to its death, to its own farewell from another time,
 and unasked after it did not run for :data:`PAUSE` seconds, for then it *was* silent.
 
+A word of an incarnation that lies too far beyond the time is heard by nobody, this node included:
+a thief of its key could otherwise say farewell in its name under the highest number there is, and
+nothing that this node says would ever count again. The bound moves on with time, so whatever was
+believed can be outbid a second later.
+
 The first contradiction is immediate. Against one accuser alone each further one waits twice as
 long, up to :data:`LONGEST_GAP`, for a node that is wrong or lies would else make the fleet pass
 on two rumours for every one of its own. A second accuser ends the waiting: only then can a
@@ -20,10 +25,12 @@ from attrs import define, field
 
 from fabric.core.frames import Alive, Left
 from fabric.core.identity import NodeId
+from fabric.core.lifetimes import MOST_SEQUENCE_AHEAD
 from fabric.core.shapes import UINT64
 from fabric.core.testimony import Context, Notary
 
 BOOT_SHIFT: Final = 16
+LAST_BOOT: Final = UINT64 >> BOOT_SHIFT
 
 PAUSE: Final = 2.0
 """Seconds of not running after which others have begun to wonder."""
@@ -36,6 +43,16 @@ LONGEST_GAP: Final = 8.0
 
 CALM: Final = 60.0
 """Seconds without an accusation after which the gap is short again."""
+
+
+def latest_boot_at(unix_now: float) -> int:
+    """Return the highest ``boot_seq`` that is believed at *unix_now*: as for a node's records."""
+    return int(unix_now) + MOST_SEQUENCE_AHEAD
+
+
+def boot_of(incarnation: int) -> int:
+    """Return the ``boot_seq`` of the process that *incarnation* is of."""
+    return incarnation >> BOOT_SHIFT
 
 
 def first_incarnation(boot_seq: int) -> int:
