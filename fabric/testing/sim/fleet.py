@@ -20,8 +20,9 @@ from fabric.core.wave import Item
 from fabric.testing.records import AFabric
 from fabric.testing.sim.clockwork import Clockwork
 from fabric.testing.sim.net import Net
-from fabric.testing.sim.node import Row, SimNode, row_of
+from fabric.testing.sim.node import SimNode
 from fabric.testing.sim.papers import Papers, area_of, name_of
+from fabric.testing.sim.surroundings import Row, row_of
 from fabric.testing.sim.weather import Weather
 
 START: Final = 1.0

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 from nacl.signing import SigningKey
 
 from fabric.codes import Code
@@ -38,6 +38,7 @@ from fabric.testing.records import public
 from fabric.testing.sim.clockwork import Clockwork
 from fabric.testing.sim.dials import Dials
 from fabric.testing.sim.papers import Papers, SharedTrust
+from fabric.testing.sim.surroundings import Ether, Row, Watcher
 from fabric.testing.sim.wire import Connection
 
 TICK: Final = 1.0
@@ -49,53 +50,6 @@ APART: Final = 2.0
 
 CLEAN: Final = frozenset({Code.DUPLICATE, Code.REPLACED, Code.SHUTTING_DOWN, Code.DONE})
 """As in :mod:`fabric.runtime.switchboard`."""
-
-
-@frozen
-class Row:
-    """A record as a simulated disk gives it back."""
-
-    key: Key
-    packed: bytes
-    from_peer: NodeId | None
-    hops: int
-    age: float
-    wave_id: bytes
-    at: float
-
-
-def row_of(stored: gossip_events.Store) -> Row:
-    heard = stored.heard
-    return Row(
-        stored.key,
-        stored.packed,
-        from_peer=heard.from_peer,
-        hops=heard.hops,
-        age=heard.age,
-        wave_id=heard.wave_id,
-        at=heard.at,
-    )
-
-
-class Ether(Protocol):
-    """What a node does to others."""
-
-    def send(self, node: SimNode, to: NodeId, frame: Frame) -> bool: ...
-    def send_sync(self, node: SimNode, to: NodeId, frame: Frame) -> None: ...
-    def end_sync(self, node: SimNode, peer: NodeId) -> None: ...
-    def pause(self, node: SimNode, peer: NodeId, until: float, *, sync: bool) -> None: ...
-    def dial(self, node: SimNode, to: NodeId, within: float) -> None: ...
-    def close(self, connection: Connection, by: NodeId, code: Code) -> None: ...
-
-
-class Watcher(Protocol):
-    """Whoever looks on."""
-
-    def changed(self, node: SimNode, key: Key) -> None: ...
-    def turned(self, node: SimNode, turn: liveness_events.Turned) -> None: ...
-    def passed_on(self, node: SimNode, to: NodeId, items: tuple[Item, ...]) -> None: ...
-    def refused(self, node: SimNode, refused: gossip_events.Refused) -> None: ...
-    def barred(self, node: SimNode, peer: NodeId) -> None: ...
 
 
 @define(eq=False, kw_only=True)

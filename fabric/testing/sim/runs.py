@@ -73,9 +73,9 @@ class Runs:
             with os.fdopen(writes, "wb") as out:
                 out.write(result)
             status = 0
-        except BaseException:  # the process ends here, whatever it is
-            traceback.print_exc()
         finally:
+            if status:
+                traceback.print_exc()
             os._exit(status)  # nothing of the parent's is the child's to clean up
 
 
