@@ -29,6 +29,7 @@ from fabric.core.frames import Bye
 from fabric.core.identity import NodeId, NodeName, has_signed
 from fabric.core.liveness import Liveness
 from fabric.core.neighbours import Neighbours
+from fabric.core.own_life import latest_boot_at
 from fabric.core.planes import Planes
 from fabric.core.records import Key
 from fabric.core.roster import Address, Member
@@ -121,6 +122,7 @@ class Overlay:
                 sign=me.sign,
                 verify=self._has_signed,
                 root=knowledge.gossip.root,
+                latest_boot=lambda: latest_boot_at(knowledge.unix_now()),
             ),
             readings=readings,
             events=events,
