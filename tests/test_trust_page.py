@@ -8,6 +8,21 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from fabric.core.budgets import WINDOW, WINDOW_BURST
+from fabric.core.correspondents import CHECKED
+from fabric.core.directory import MOST_KEYS, MOST_UNKNOWN_WORDS
+from fabric.core.exchange import GIVEN, GIVEN_BURST, ROUNDS
+from fabric.core.gossip_events import Stream
+from fabric.core.intake import BARRED_FOR
+from fabric.core.lifetimes import SURVIVAL_GRACE
+from fabric.core.records import DAY, NodeRecord, OwnWord
+from fabric.core.rumours import CHECKS_PER_SECOND
+from fabric.core.waiting import MOST_OF_ONE, MOST_WAITING
+from fabric.core.wave import PACE
+from fabric.runtime.outbox import MOST_BYTES
+from fabric.runtime.peers import MOST_LINKS
+from fabric.trio_quic import Settings
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "explanation" / "trust.md"
 TEXT = PAGE.read_text()
@@ -89,6 +104,31 @@ def test_everybody_in_the_threat_model_has_a_table_of_claims():
         if not any(head[-1] == "proof" and rows for head, rows in tables(text))
     ]
     assert without == []
+
+
+def test_the_figures_are_those_of_the_code():
+    limits, days = Settings(), {NodeRecord.LIFE // DAY, OwnWord.LIFE // DAY, SURVIVAL_GRACE // DAY}
+    assert days == {90, 7, 30}
+    assert BARRED_FOR == 600
+    figures = [
+        f"{limits.retry_above} handshakes in flight, {limits.retry_rate} a second",
+        f"{limits.stranger_cap} connections, {limits.stranger_cap_per_prefix} of one",
+        f"{limits.stranger_cap_known} more are kept",
+        f"{limits.handshake_timeout:g} s, {limits.stranger_bytes >> 10} KiB, one stream",
+        f"{CHECKED[Stream.CONTROL]:g} signatures verified a second",
+        f"{CHECKED[Stream.SYNC]:g} a second",
+        f"{WINDOW_BURST} changes of a kind at once, then one in {WINDOW:g} s",
+        f"{MOST_UNKNOWN_WORDS} at once, then one in {WINDOW:g} s",
+        f"{MOST_KEYS:,} keys in the directory; {MOST_UNKNOWN_WORDS} of one node",
+        f"{PACE:g} records a second passed on in waves",
+        f"{MOST_WAITING} records wait, {MOST_OF_ONE} of one peer",
+        f"{MOST_LINKS} connections",
+        f"{MOST_BYTES >> 10} KiB of records that wait",
+        f"{CHECKS_PER_SECOND:g} signatures a second",
+        f"{ROUNDS:g} rounds a second begun, {int(GIVEN) >> 10} KiB a second given",
+        f"{int(GIVEN_BURST) >> 20} MiB at once",
+    ]
+    assert [each for each in figures if each not in TEXT] == []
 
 
 def test_a_claim_without_proof_would_be_noticed():
