@@ -159,6 +159,8 @@ class SyncStreams:
             raise
         except* (QuicError, RemoteProtocolError):
             stream.stream.abort(Code.UNEXPECTED_FRAME)
+        except* trio.ClosedResourceError:
+            pass  # by end(), while the writer was awake already and cancelling came too late
         finally:
             with suppress(QuicError):
                 stream.stream.abort(Code.CANCELLED)
@@ -168,7 +170,7 @@ class SyncStreams:
 
     async def _supersede(self, peer: NodeId) -> None:
         """End the stream of another link to *peer*, if there is one: the newest counts."""
-        if (older := self._by_peer.get(peer)) is not None:
+        while (older := self._by_peer.get(peer)) is not None:  # of several that wait, one is next
             older.scope.cancel()
             await older.ended.wait()
 
