@@ -191,7 +191,7 @@ class Opener:
         self.loads.began(node, ask.service)
         try:
             while True:
-                link = await self._link(ask, node, name, until - trio.current_time())
+                link = await self._link(ask, node, name, _left(until))
                 try:
                     return await self._ask_over(ask, node, link, until)
                 except RefusedError:
@@ -209,7 +209,7 @@ class Opener:
             raise ask.refused(code, hop=link.member.name)
         link.channel_began()
         try:
-            return await self._ask(ask, node, link, until - trio.current_time())
+            return await self._ask(ask, node, link, _left(until))
         except BaseException:
             link.channel_ended()
             raise
@@ -294,6 +294,11 @@ class Opener:
             code=refused.code,
             peer=refused.hop,
         )
+
+
+def _left(until: float) -> float:
+    """Return the seconds that are left; a process that was busy may be late."""
+    return max(0.0, until - trio.current_time())
 
 
 def _as_refusal(

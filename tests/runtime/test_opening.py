@@ -212,6 +212,18 @@ async def test_one_that_nothing_is_heard_of_leaves_time_for_the_next(autojump_cl
     assert home.reach.loads.of(nodes.fabric.node_id("away"), "demo") == 0
 
 
+async def test_a_link_that_comes_when_the_time_is_over_is_a_refusal(autojump_clock, nodes, home):
+    away = nodes.add("away", "demo")
+    away.serve("demo", echo)
+
+    async def come_late(_node, within):
+        await trio.sleep(within + 0.01)
+        return home.link(away)
+
+    home.reach.connect = come_late
+    assert (await refusal(home)).code is Code.DEADLINE
+
+
 async def test_the_last_no_names_who_said_it(autojump_clock, nodes, home):
     nodes.add("away", "demo").serve("demo", refusing(Code.BACKEND_SILENT), auto_accept=False)
     refused = await refusal(home)
