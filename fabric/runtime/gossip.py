@@ -39,6 +39,7 @@ from fabric.core.identity import NodeId
 from fabric.core.planes import Planes
 from fabric.core.records import Key
 from fabric.core.wave import Item, Send
+from fabric.runtime.beat import next_beat
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.timer import Timer
@@ -47,9 +48,6 @@ from fabric.store.peer_cache import PeerCache
 log = structlog.get_logger()
 
 PLANE: Final = "gossip"
-
-TICK: Final = 1.0
-"""Seconds between two looks at what time alone changes."""
 
 FLOOR: Final = "time_floor"
 """The fact under which the cache keeps the time floor."""
@@ -153,7 +151,7 @@ class GossipPlane:
             while True:
                 self._tick()
                 self.planes.progressed(PLANE, trio.current_time())
-                await trio.sleep(TICK)
+                await trio.sleep_until(next_beat(trio.current_time()))
         raise AssertionError("unreachable")
 
     def _tick(self) -> None:

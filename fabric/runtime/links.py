@@ -33,14 +33,12 @@ from fabric.core.roster import Member
 from fabric.core.standing import Claim
 from fabric.errors import RemoteProtocolError
 from fabric.runtime.admission import Control
+from fabric.runtime.beat import next_beat
 from fabric.runtime.closing import aclose, close, code_of_close
 from fabric.runtime.local import LocalLink
 from fabric.runtime.outbox import Outbox
 from fabric.runtime.supervise import leaves
 from fabric.trio_quic import Connection, ConnectionClosed, QuicError
-
-LOOK_EVERY: Final = 1.0
-"""Seconds over which rates are measured, and between two looks at a link that is heard."""
 
 SILENT_AFTER: Final = 4.0
 """Seconds without a packet until the peer is given up: three probes lost in a row are weather."""
@@ -202,7 +200,7 @@ class Link:
     async def _watch(self) -> None:
         while True:
             began, sent, received = self._marks()
-            with trio.move_on_at(min(began + LOOK_EVERY, self._silent_at())):
+            with trio.move_on_at(min(next_beat(began), self._silent_at())):
                 if self.is_spare:
                     await self.connection.ping()
                 await trio.sleep_forever()

@@ -18,6 +18,7 @@ from fabric.core.liveness import Liveness
 from fabric.core.planes import Planes
 from fabric.core.readings import Readings
 from fabric.core.records import Key, NodeRecord
+from fabric.runtime.beat import next_beat
 from fabric.runtime.events import EventBus
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.timer import Timer
@@ -28,9 +29,6 @@ PLANE: Final = "liveness"
 
 BARRED_FOR: Final = 600.0
 """Seconds for which whoever passed on a forged signature is kept out: as for forged records."""
-
-LOOK_EVERY: Final = 1.0
-"""Seconds between two raises of the watermark, when nothing else happens."""
 
 
 class Outward(Protocol):
@@ -98,7 +96,7 @@ class LivenessPlane:
             self._tick()
             while True:
                 self.planes.progressed(PLANE, trio.current_time())
-                await trio.sleep(LOOK_EVERY)
+                await trio.sleep_until(next_beat(trio.current_time()))
         raise AssertionError("unreachable")
 
     def _tick(self) -> None:

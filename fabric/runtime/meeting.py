@@ -21,13 +21,11 @@ from fabric.core.planes import Planes
 from fabric.core.roster import Address
 from fabric.errors import RefusedError
 from fabric.runtime.admission import Enter, receive_hello, refusal_of
+from fabric.runtime.beat import next_beat
 from fabric.runtime.refused_peers import RefusedPeers
 from fabric.trio_quic import Connection, Endpoint
 
 PLANE: Final = "admission"
-
-STRANGERS_EVERY: Final = 1.0
-"""Seconds between two looks at the handshakes that came to nothing."""
 
 
 @define(eq=False, kw_only=True)
@@ -76,7 +74,7 @@ class Meeting:
         """Tell of those who left within the handshake: most of all that they expected another key
         here, which their side alone would know otherwise."""
         while True:
-            await trio.sleep(STRANGERS_EVERY)
+            await trio.sleep_until(next_beat(trio.current_time()))
             for connection in [each for each in self._greeted if each.closed is not None]:
                 del self._greeted[connection]
                 assert connection.closed is not None

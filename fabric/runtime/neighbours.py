@@ -23,11 +23,10 @@ from fabric.core.records import Key, NodeRecord, OffersRecord, Policy, ServiceRe
 from fabric.core.roster import Address
 from fabric.core.views import Sworn
 from fabric.errors import RefusedError
+from fabric.runtime.beat import next_beat
 from fabric.runtime.links import Link
 
 PLANE: Final = "neighbours"
-
-TICK: Final = 1.0
 
 
 class Keeper(Protocol):
@@ -84,7 +83,7 @@ class NeighboursPlane:
         while True:
             self.receive(told.Ticked())
             self.planes.progressed(PLANE, trio.current_time())
-            await trio.sleep(TICK)
+            await trio.sleep_until(next_beat(trio.current_time()))
 
     def _list(self, node: NodeId) -> None:
         sworn = self.readings.member(node)

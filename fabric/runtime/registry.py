@@ -45,14 +45,12 @@ from fabric.core.registry_report import runtime_report, service_report
 from fabric.core.resolution import Resolution
 from fabric.core.views import DirectoryView, LivenessView, Reach
 from fabric.errors import RefusedError
+from fabric.runtime.beat import next_beat
 from fabric.runtime.events import EventBus
 
 log = structlog.get_logger()
 
 PLANE: Final = "registry"
-
-TICK: Final = 1.0
-"""Seconds between two looks at what time alone has changed."""
 
 PROBE_WITHIN: Final = 5.0
 """Seconds for a probe, dialling included: what a user's channel has too. Must be less than the
@@ -180,7 +178,7 @@ class RegistryPlane:
                     self._receive(Ticked())
                     review()  # what expires makes no event
                     self._planes.progressed(PLANE, trio.current_time())
-                    await trio.sleep(TICK)
+                    await trio.sleep_until(next_beat(trio.current_time()))
             finally:
                 self._nursery, self._review = None, _nobody
         raise AssertionError("the loop above has no end")

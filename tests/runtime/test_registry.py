@@ -9,7 +9,8 @@ from fabric.core.evidence import FRESH, INTEREST, SPACING
 from fabric.core.planes import PlaneState
 from fabric.core.registry_events import Status
 from fabric.core.verdicts import Standing
-from fabric.runtime.registry import PLANE, PROBE_WITHIN, TICK
+from fabric.runtime.beat import BEAT
+from fabric.runtime.registry import PLANE, PROBE_WITHIN
 from tests.runtime.a_node import Nodes, echo, refusal
 
 MISSING, CANDIDATE_ONLY, ACTIVE = Status
@@ -63,7 +64,7 @@ async def test_probes_go_on_and_keep_it_active(autojump_clock, home, away):
     await trio.sleep(600)
 
     assert home.status() == ACTIVE
-    assert 600 / (SPACING * 1.2 + TICK) - 1 <= len(opened) <= 600 / SPACING + 1
+    assert 600 / (SPACING * 1.2 + BEAT) - 1 <= len(opened) <= 600 / SPACING + 1
 
 
 async def test_a_backend_that_stops_answering_is_found_out_by_probes(autojump_clock, home, away):
@@ -158,7 +159,7 @@ async def test_the_watermark_rises_with_every_turn(autojump_clock, home):
     (plane,) = [each for each in home.planes.view(trio.current_time()) if each.name == PLANE]
 
     assert plane.state is PlaneState.RUNNING
-    assert plane.since_progress <= TICK
+    assert plane.since_progress <= BEAT
 
 
 async def test_nothing_is_probed_before_the_plane_runs_or_after(
@@ -326,7 +327,7 @@ async def test_a_permission_that_expires_in_silence_is_noticed(autojump_clock, n
     home.serve("demo", echo)
     changed = home.services.next_change()
     home.directory.hold(nodes.fabric.service("demo"), Standing.EXPIRED)
-    await trio.sleep(TICK + 0.1)
+    await trio.sleep(BEAT + 0.1)
 
     assert changed.is_set()
     assert home.services.withheld == {"demo": Code.RECORD_EXPIRED}
