@@ -73,9 +73,7 @@ async def test_records_and_removals_of_both_sides_are_everywhere_within_ten_seco
     )
 
 
-async def test_bad_weather_delays_what_is_said_and_loses_none_of_it(
-    autojump_clock, live, network
-):
+async def test_bad_weather_delays_what_is_said_and_loses_none_of_it(autojump_clock, live, network):
     network.weather = Weather(delay=0.05, jitter=0.05, loss=0.1, duplicate=0.05, reorder=0.1)
     await four(live)
     for number in range(2, 22):

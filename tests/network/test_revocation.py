@@ -1,4 +1,4 @@
-"""A revoked node: its links end, nobody resolves it, and both ends say why it is let in no more."""
+"""A revoked node: its links end, nobody resolves it, and both ends say why it stays out."""
 
 import pytest
 import trio
