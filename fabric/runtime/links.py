@@ -161,7 +161,9 @@ class Link:
         while True:
             self._hear(await self.control.receive())
             # One piece may hold thousands of frames, and others want their turn between them.
-            await trio.sleep_until(max(self.paused_until, trio.current_time()))
+            await trio.lowlevel.checkpoint()
+            if self.paused_until > trio.current_time():
+                await trio.sleep_until(self.paused_until)
 
     def _hear(self, frame: Frame) -> None:
         match frame:
