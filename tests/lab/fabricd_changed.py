@@ -4,7 +4,7 @@
 
 - ``reaches``: ports. Datagrams to and from any other are lost, as a packet filter loses them: at
   the node's own socket, because a packet filter takes a privilege that tests should not need.
-- ``mute``: a path. As long as a file is there, what anti-entropy would send is lost.
+- ``mute``: a path. As long as a file is there, no link has a stream for anti-entropy.
 - ``credulous``: true. What peers may cost is not bounded, and no forger is barred.
 """
 
@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+
+import trio
 
 import fabric.node
 from cli.daemon import FABRICD, run
@@ -50,13 +52,22 @@ def wall_in(reaches):
 
 
 def mute_while(file):
-    send = SyncStreams.send
+    keep = SyncStreams.keep
 
-    def send_unless_muted(streams, to, frame):
-        if not file.exists():
-            send(streams, to, frame)
+    async def keep_unless_muted(streams, link):
+        while True:
+            await wait_until(lambda: not file.exists())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep, streams, link)
+                await wait_until(file.exists)
+                nursery.cancel_scope.cancel()
 
-    SyncStreams.send = send_unless_muted
+    SyncStreams.keep = keep_unless_muted
+
+
+async def wait_until(holds):
+    while not holds():
+        await trio.sleep(0.1)
 
 
 def believe_everybody():

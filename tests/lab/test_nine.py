@@ -292,5 +292,11 @@ async def test_without_anti_entropy_they_do_not(nine, start_backend):
     missing = {each.name: await nine.missing(each) for each in nine.nine}
     print(f"shown after {took}; missing: {missing}")
     assert "the tombstone" not in missing["pass"]
+    assert "the ninth node" not in missing["far"]
     assert missing["ninth"]
     assert missing["far-2"]
+
+    nine.mute.unlink()
+    with trio.fail_after(SHOWN_WITHIN):  # nothing else was missing
+        await nine.shown(took, trio.current_time())
+    print(f"repaired after {took}")
