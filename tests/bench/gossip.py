@@ -8,6 +8,7 @@ one after the other; what counts is the time until each other one says that they
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 import time
@@ -132,4 +133,4 @@ def cpu_seconds(fleet: Fleet) -> float:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that so large a share of *values* does not exceed."""
-    return sorted(values)[max(0, -int(-len(values) * share // 1) - 1)]
+    return sorted(values)[max(0, math.ceil(len(values) * share) - 1)]
