@@ -57,6 +57,8 @@ class Peer:
     """Whether once a minute is often enough: nobody has seen it for long."""
     is_nudged: bool = field(init=False, default=False)
     """Whether it is to be dialled once more, wanted or not, and whatever the backoff."""
+    over: Code | None = field(init=False, default=None)
+    """Why it is a peer no more, once it is none."""
     _changed: trio.Event = field(init=False, factory=trio.Event)
     _nudged: trio.Event = field(init=False, factory=trio.Event)
     _arriving: trio.MemorySendChannel[Link] = field(init=False)
@@ -99,6 +101,8 @@ class Peer:
     def stand(self, link: Link | None) -> None:
         """Open channels on *link* from now on, or, without one, on nothing."""
         self.link = link
+        if link is not None:
+            self._nudged.set()  # what is waited for is a dial that is not needed any more
         self._change()
 
     @property
@@ -137,13 +141,21 @@ class Peer:
             await self._changed.wait()
 
     async def wait_connected(self) -> Link:
-        """Wait until a link stands, and return it."""
+        """Wait until a link stands, and return it. Raises :exc:`RefusedError` once it is over."""
         while self.link is None:
+            if self.over is not None:
+                raise RefusedError(self.over)
             await self._changed.wait()
         return self.link
 
+    def end(self, code: Code) -> None:
+        """Be a peer no more, because of *code*."""
+        self.over = code
+        self.scope.cancel()
+        self._change()
+
     async def wait_before_next(self, seconds: float) -> None:
-        """Wait *seconds*, or until nudged, or wanted otherwise than before."""
+        """Wait *seconds*, or until nudged, or wanted otherwise than before, or linked."""
         self._nudged = trio.Event()
         if not self.is_nudged:
             with trio.move_on_after(seconds):

@@ -214,7 +214,7 @@ class Peers:
     def _forget_if_stray(self, peer: Peer) -> None:
         """Let go of a peer that is neither wanted nor connected: its task costs memory."""
         if peer.is_stray and self.by_id.get(peer.member.node_id) is peer:
-            peer.scope.cancel()
+            peer.end(peer.reason or Code.HANDSHAKE_TIMEOUT)
             del self.by_id[peer.member.node_id]
 
     def _drop(self, peer: Peer, code: Code) -> None:
@@ -223,6 +223,8 @@ class Peers:
         self.events.publish("peer.dropped", peer=peer.member.name, code=code)
         peer.is_nudged = False
         peer.want(False)
+        if peer.link is None:
+            peer.reason = code
         for link in peer.open_links():
             close(link.connection, code)
         self._forget_if_stray(peer)
@@ -284,21 +286,25 @@ class Peers:
     async def _dial_when_vacant(self, peer: Peer, endpoint: Endpoint) -> NoReturn:
         while True:
             await peer.wait_to_be_dialled()
-            ways = self.we.roster.ways_to(peer.member)
-            if not ways:
-                peer.settled.set()
-                self._forget_if_stray(peer)
-                await peer.wait_before_next(LOOK_AGAIN)
-                continue
-            for way in ways:
+            for way in self.we.roster.ways_to(peer.member):
                 if peer.link is None:
                     await self._dial(peer, way, endpoint)
+            peer.settled.set()
             self._forget_if_stray(peer)
+            await self._wait_before_next(peer)
+
+    async def _wait_before_next(self, peer: Peer) -> None:
+        """Wait until *peer* may be dialled again; anew, when a link came meanwhile and went."""
+        while True:
             await peer.wait_vacant()
             await peer.wait_before_next(self._delay(peer))
+            if peer.link is None:
+                return
 
     def _delay(self, peer: Peer) -> float:
         """Return the seconds until *peer* is dialled again."""
+        if not self.we.roster.ways_to(peer.member):
+            return LOOK_AGAIN
         refused = peer.state is PeerState.REFUSED
         delay = peer.redial.next_delay(trio.current_time(), refused=refused)
         return max(delay, SLOWLY * self.rng.uniform(0.75, 1.25)) if peer.is_slow else delay

@@ -278,7 +278,7 @@ async def test_a_wrong_pin_is_refused_before_anything_is_said(
         impostor = identity_of(NodeKey.from_seed(b"i" * 32))
         transport = network.transport(fleet.members["away"].address)
         async with open_endpoint_on(transport, identity=impostor):
-            await trio.sleep(8)  # it said goodbye: healing alone dials it
+            await trio.sleep(3)
             (row,) = home.snapshot()["peers"]
             assert (row["state"], row["reason"]) == ("refused", "pin_mismatch")
     (at_home, *_) = logged("peer.refused", side="dialler")

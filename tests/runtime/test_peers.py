@@ -8,7 +8,7 @@ import trio.testing
 from attrs import evolve
 
 from fabric.codes import Code
-from fabric.errors import ChannelBroken, UnreachableError
+from fabric.errors import ChannelBroken, RefusedError, UnreachableError
 from fabric.runtime.links import SILENT_AFTER, SPARE_FOR
 from fabric.runtime.peer import PeerState
 from fabric.runtime.roster import DirectoryRoster
@@ -386,3 +386,32 @@ async def test_an_arrival_that_the_peers_task_does_not_take_is_closed_and_forgot
             assert not links(home)
             monkeypatch.undo()
             await connected(home, "away")
+
+
+async def test_a_peer_that_left_after_a_moment_is_dialled_again_at_once(autojump_clock, fleet):
+    """When it came, ``home`` had just begun to wait for a way to it: that is no wait for this."""
+    async with fleet.open("home") as home:
+        async with fleet.open("away"):
+            await connected(home, "away")
+        with trio.fail_after(1.0):
+            await until(lambda: peer(home, "away").state is PeerState.DIALLING)
+
+
+async def test_who_waits_for_a_link_hears_at_once_that_there_will_be_none(autojump_clock, fleet):
+    async with fleet.open("home") as home:
+        away, refused = peer(home, "away").member.node_id, []
+
+        async def wait():
+            with pytest.raises(RefusedError) as error:
+                await home.overlay.connect(away, 30.0)
+            refused.append((error.value.code, trio.current_time() - began))
+
+        async with trio.open_nursery() as nursery:
+            began = trio.current_time()
+            nursery.start_soon(wait)
+            await trio.sleep(0.1)
+            tombstone = fleet.papers.fabric.node("away", generation=2, revoked=True)
+            home.publish(fleet.papers.fabric.signed(tombstone))
+    ((code, after),) = refused
+    assert code is Code.REVOKED
+    assert after < 1.0
