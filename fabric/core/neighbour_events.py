@@ -19,6 +19,7 @@ class Why(enum.StrEnum):
     MESH = "mesh"
     CHOSEN = "chosen"
     ASKED = "asked"
+    RETURNING = "returning"
 
 
 class Pace(enum.StrEnum):

@@ -6,17 +6,18 @@ Theory of operation
 ``receive`` takes what is known of each node and of each link; out of that follow *wishes*, each
 with a reason and a pace, and the effects say how they changed.
 
-=========  =======================================================================  ===========
-why        whom                                                                     until
-=========  =======================================================================  ===========
-``mesh``   everybody, in a fleet of at most ``full_mesh_up_to``                     it is unlisted
-``chosen``  those beside us, and what diversity adds (:mod:`.diversity`)             others are
-``asked``  an instance that a channel is to be opened to                            idle for 60 s
-=========  =======================================================================  ===========
+=============  ===================================================================  ===========
+why            whom                                                                 until
+=============  ===================================================================  ===========
+``mesh``       everybody, in a fleet of at most ``full_mesh_up_to``                 it is unlisted
+``chosen``     those beside us, and what diversity adds (:mod:`.diversity`)         others are
+``asked``      an instance that a channel is to be opened to                        idle for 60 s
+``returning``  who was one of these, and whose link has ended                       10 s are over
+=============  ===================================================================  ===========
 
-Larger fleets do not wish for nodes that are dead or left, nor for a while for those that we have
-failed to reach: the next on the circle takes their place. A small one goes on wishing for them at
-a slow pace.
+Larger fleets do not choose nodes that are dead or left, nor for a while those that we have failed
+to reach: the next on the circle takes their place. A small one goes on wishing for them at a slow
+pace.
 
 A link that nobody here wishes for is closed only by the end that dialled it, after a minute in
 which no channel used it: the other end may have chosen it, and would dial it again at once. What
@@ -78,6 +79,10 @@ some seconds after each change, and a link that was closed in between is dialled
 MOST_ACCEPTED: Final = 64
 """Links that others dialled and that we do not wish for."""
 
+RETURNING: Final = 10.0
+"""Seconds for which a node that has gone is dialled as before: most were restarted, and there may
+be no way to it but from here. Raising it costs a dial a second for each that is gone for good."""
+
 GIVEN_UP_FOR: Final = 300.0
 """Seconds until a node that was given up may be chosen again."""
 
@@ -117,6 +122,8 @@ class Neighbours:
         self._asked: dict[NodeId, float] = {}
         """When each was last used, the longest idle first."""
         self._parting: dict[NodeId, float] = {}
+        self._returning: dict[NodeId, float] = {}
+        """Until when each may."""
         self._wishes: dict[NodeId, Wish] = {}
         self._healing = Healing(me.node, rng, tuple(seeds))
 
@@ -134,7 +141,7 @@ class Neighbours:
             case Connected(node, dialled):
                 effects += self._connect(node, dialled, now)
             case Disconnected(node):
-                effects += self._disconnect(node)
+                effects += self._disconnect(node, now)
             case DialFailed(node):
                 self._fail(node, now)
             case Asked(node):
@@ -160,7 +167,7 @@ class Neighbours:
         self._is_stale = True
 
     def _unlist(self, node: NodeId) -> list[Effect]:
-        for table in (self._contacts, self._given_up, self._asked):
+        for table in (self._contacts, self._given_up, self._asked, self._returning):
             table.pop(node, None)
         if node != self.me.node:
             self._fleet.remove(node)
@@ -191,6 +198,7 @@ class Neighbours:
             self._trust_again()
         peer.is_linked, peer.is_ours, peer.failing_since = True, dialled, None
         self._given_up.pop(node, None)
+        self._returning.pop(node, None)
         self._place(node)
         if node in self._wishes:
             return []
@@ -207,7 +215,9 @@ class Neighbours:
         for peer in self._contacts.values():
             peer.failing_since = None
 
-    def _disconnect(self, node: NodeId) -> list[Effect]:
+    def _disconnect(self, node: NodeId, now: float) -> list[Effect]:
+        if node in self._wishes:
+            self._returning[node] = now + RETURNING
         if peer := self._contacts.get(node):
             peer.is_linked = peer.is_ours = False
             self._place(node)
@@ -263,6 +273,8 @@ class Neighbours:
                 self._asked[node] = now
             elif now - used_at >= IDLE:
                 del self._asked[node]
+        for node in [each for each, until in self._returning.items() if until <= now]:
+            del self._returning[node]
         return [*self._part(now), *self._healing.turn(self._contacts, now)]
 
     def _part(self, now: float) -> list[Effect]:
@@ -300,6 +312,8 @@ class Neighbours:
         }
         for node in self._asked:
             wished.setdefault(node, Wish(node, Why.ASKED))
+        for node in self._returning:
+            wished.setdefault(node, Wish(node, Why.RETURNING))
         return wished
 
     @property

@@ -38,6 +38,7 @@ from fabric.core.neighbours import (
     MOST_ACCEPTED,
     MOST_ASKED,
     PARTING,
+    RETURNING,
     SETTLING,
     Neighbours,
 )
@@ -201,6 +202,28 @@ def test_a_node_that_left_is_not_wished_for() -> None:
     effects = fleet.after(1.0)
 
     assert LetGo(node) in effects
+    assert node not in fleet.wanted
+
+
+def test_a_neighbour_that_left_is_dialled_for_some_seconds_more() -> None:
+    fleet = Fleet(60)
+    node = fleet.wanted[0]
+    fleet.connect([node])
+    fleet.say(Turned(node, "left"))
+    fleet.say(Disconnected(node))
+
+    assert fleet.after(RETURNING - 1).count(LetGo(node)) == 0
+    assert fleet.wish(node) == Wish(node, Why.RETURNING)
+    assert fleet.after(1.0).count(LetGo(node)) == 1
+    assert node not in fleet.wanted
+
+
+def test_a_link_that_was_not_wished_for_is_not_missed() -> None:
+    fleet = Fleet(60)
+    node = fleet.unwanted[0]
+    fleet.connect([node], dialled=False)
+    fleet.say(Disconnected(node))
+
     assert node not in fleet.wanted
 
 
