@@ -58,6 +58,8 @@ class NeighboursPlane:
     keeper: Keeper = field(init=False)
     dial_seed: Callable[[Address], None] = field(init=False)
     """Begins to dial a seed, once."""
+    _core: set[str] = field(init=False, factory=set)
+    """The services that the fabric cannot do without: few, and seldom others."""
     _full: Code | None = field(init=False, default=None)
 
     # -- in --
@@ -69,8 +71,7 @@ class NeighboursPlane:
             case OffersRecord.KIND:
                 self._list(NodeId(key.subject))
             case ServiceRecord.KIND:
-                for node in list(self.readings.offering()):
-                    self._list(node)
+                self._take_service(key.subject)
             case Policy.KIND:
                 self._bound()
 
@@ -94,6 +95,18 @@ class NeighboursPlane:
         if node == self.core.me.node:
             self._bound()
 
+    def _take_service(self, service: str) -> None:
+        """List anew who offers *service*, if it is core now and was not, or was and is not."""
+        sworn = self.readings.service(service)
+        is_core = sworn is not None and sworn.record.core and not sworn.record.revoked
+        if is_core is (service in self._core):
+            return
+        (self._core.add if is_core else self._core.discard)(service)
+        for node in list(self.readings.offering()):
+            offers = self.readings.offers_of(node)
+            if offers is not None and service in offers.record.services:
+                self._list(node)
+
     def _place(self, sworn: Sworn[NodeRecord]) -> Place:
         record = sworn.record
         return Place(
@@ -108,8 +121,7 @@ class NeighboursPlane:
     def _recovers(self, node: NodeId) -> bool:
         """Return whether *node* offers a core service."""
         offers = self.readings.offers_of(node)
-        services = map(self.readings.service, offers.record.services if offers else ())
-        return any(each is not None and each.record.core for each in services)
+        return offers is not None and not self._core.isdisjoint(offers.record.services)
 
     def _bound(self) -> None:
         policy, mine = self.readings.policy(), self.readings.member(self.core.me.node)

@@ -101,6 +101,23 @@ async def test_who_offers_a_core_service_is_a_way_to_recovery(around):
     assert around.plane._place(around.plane.readings.member(away)).recovers
 
 
+async def test_who_offers_a_service_that_becomes_core_is_listed_anew_and_nobody_else(around):
+    away = around.hold(around.fabric.node("away"))
+    around.hold(around.fabric.node("other"))
+    around.hold(around.fabric.offers("away", "control"))
+    around.hold(around.fabric.offers("other", "demo"))
+    listed, receive = [], around.plane.core.receive
+    around.plane.core.receive = lambda event, now: (listed.append(event), receive(event, now))[1]
+    around.hold(around.fabric.service("demo"))
+    assert listed == []
+    around.hold(around.fabric.service("control", core=True))
+    around.hold(around.fabric.service("control", generation=2))
+    assert [(each.place.node, each.place.recovers) for each in listed] == [
+        (away, True),
+        (away, False),
+    ]
+
+
 async def test_a_link_for_a_channel_is_dialled_at_once_and_waited_for(around, autojump_clock):
     away = around.hold(around.fabric.node("away"))
     around.keeper.linked[away] = "a link"
