@@ -30,6 +30,7 @@ restarting.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import Final
@@ -126,6 +127,8 @@ class Offerings:
     _before: dict[NodeId, frozenset[str]] = field(init=False, factory=dict)
     """What each node offered when its own record was last live."""
     _shunned: dict[NodeId, tuple[Code, float]] = field(init=False, factory=dict)
+    _turns: list[NodeId] = field(init=False, factory=list)
+    """Who is still to be read anew before everybody has been."""
     _serving: tuple[str, ...] | None = field(init=False, default=None)
     """What this node serves; ``None`` until it was told."""
 
@@ -172,6 +175,18 @@ class Offerings:
         for service in word.services:
             self._put(service, self._offering(service, node, word))
         return {*was, *word.services}
+
+    def regrade(self, share: float) -> set[str]:
+        """Take anew what the next *share* of all nodes offers; return the services concerned.
+
+        Everybody's, if that is 1 or more; else they take turns.
+        """
+        everybody = list(self.directory.offering())
+        if share >= 1 or not self._turns:
+            self._turns = everybody
+        due = math.ceil(min(share, 1.0) * len(everybody))
+        self._turns, nodes = self._turns[due:], self._turns[:due]
+        return {service for node in nodes for service in self.read_node(node)}
 
     def read_service(self, service: str) -> None:
         """Grade anew every offer of *service*: its own record changed."""

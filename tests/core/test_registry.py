@@ -6,6 +6,7 @@ import random
 from fabric.codes import Code
 from fabric.core.evidence import FAILURES, FRESH, HELD, INTEREST, SPACING
 from fabric.core.identity import NodeId, NodeName
+from fabric.core.offerings import Grade
 from fabric.core.records import Key
 from fabric.core.registry import MOST_PROBES, SWEEP
 from fabric.core.registry_events import (
@@ -287,6 +288,22 @@ def test_what_expires_in_silence_is_found_by_the_sweep() -> None:
     scene.after(SWEEP)
     assert scene.order() == ["home-1"]
     assert scene.status() is CANDIDATE_ONLY
+
+
+def test_the_sweep_reads_a_tenth_of_all_nodes_a_second() -> None:
+    scene = ARegistry()
+    scene.service("demo")
+    names = [f"home-{number}" for number in range(40)]
+    for name in names:
+        scene.offer(name, "demo")
+    scene.say(Ticked())
+    for name in names:
+        scene.directory.hold(scene.fabric.offers(name, "demo"), Standing.EXPIRED)
+
+    for second in range(1, 11):
+        scene.after(SWEEP / 10)
+        offered = scene.registry.offerings.of("demo").values()
+        assert sum(each.grade is Grade.HINT for each in offered) == 4 * second
 
 
 def test_the_first_tick_reads_all_that_was_there_before() -> None:
