@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
@@ -20,12 +19,10 @@ from typing import Any, Final, NoReturn, Protocol
 
 import structlog
 import trio
-from attrs import frozen
 
 from fabric import __version__
 from fabric.codes import Code
 from fabric.config import HostPort, NodeConfig, ServiceConfig, load_config
-from fabric.core.admission import Myself
 from fabric.core.backoff import Backoff
 from fabric.core.envelope import Envelope
 from fabric.core.frames import Draining
@@ -36,11 +33,10 @@ from fabric.net.tls import NodeKey, certificate_for, load_key
 from fabric.runtime import registry as registry_plane
 from fabric.runtime import snapshot as views
 from fabric.runtime.accepting import Accepter
-from fabric.runtime.boot import claim_boot_seq, draw_instance
 from fabric.runtime.channels import Channel, Channels
 from fabric.runtime.directory_rows import DirectoryRows
 from fabric.runtime.events import EventBus
-from fabric.runtime.exposures import Exposures, read_exposed
+from fabric.runtime.exposures import Exposures
 from fabric.runtime.health import health_rows
 from fabric.runtime.inbound import InboundChannel
 from fabric.runtime.knowledge import Knowledge, open_knowledge
@@ -54,16 +50,17 @@ from fabric.runtime.publishing import publish
 from fabric.runtime.refusals import RefusalLog
 from fabric.runtime.registry import Watch
 from fabric.runtime.services import Services
+from fabric.runtime.starting import (
+    Kept,
+    myself,
+    reset_key_of,
+    settings_of,
+    socket_of,
+    what_is_kept,
+)
 from fabric.runtime.supervise import keep_plane
 from fabric.store.blocking import RunBlocking
-from fabric.trio_quic import (
-    Endpoint,
-    Identity,
-    Settings,
-    Transport,
-    open_endpoint_on,
-    open_udp_socket,
-)
+from fabric.trio_quic import Endpoint, Identity, Transport, open_endpoint_on
 
 log = structlog.get_logger()
 
@@ -119,8 +116,8 @@ async def open_node(
     key, rng = load_key(config.key_file), random.Random()
     async with AsyncExitStack() as stack:
         # What may be wrong from the start is looked at before there is any nursery to wrap it.
-        kept = _kept(config, unix_now())
-        transport = transport or _socket(config)
+        kept = what_is_kept(config, unix_now())
+        transport = transport or socket_of(config)
         stack.callback(transport.close)
         knowledge = await stack.enter_async_context(
             open_knowledge(
@@ -132,9 +129,9 @@ async def open_node(
             open_endpoint_on(
                 transport,
                 identity=Identity(*certificate_for(key)),
-                settings=_settings(config),
+                settings=settings_of(config),
                 greeting=node.overlay.meeting.challenge,
-                reset_key=_reset_key(key),
+                reset_key=reset_key_of(key),
             )
         )
         node.endpoint.exempt = node.overlay.roster.expects
@@ -168,12 +165,12 @@ class Node:
         key: NodeKey,
         knowledge: Knowledge,
         rng: random.Random,
-        kept: _Kept,
+        kept: Kept,
     ) -> None:
         """Put the parts together; starts nothing."""
         self.config = config
         self.knowledge = knowledge
-        self.me = _myself(config, key, knowledge, kept.boot_seq)
+        self.me = myself(config, key, knowledge, kept.boot_seq)
         self.state = "starting"
         """``starting``, ``ready`` or ``draining``."""
         self.stopping = trio.Event()
@@ -424,46 +421,3 @@ class Node:
 def _listener_rows(role: Any) -> list[views.Row]:  # noqa: ANN401 -- whatever a role handed over
     rows = getattr(role, "rows", None)
     return rows() if rows is not None else []
-
-
-@frozen
-class _Kept:
-    """What the state folder holds besides the peer cache."""
-
-    boot_seq: int
-    exposed: Mapping[str, ServiceConfig]
-
-
-def _kept(config: NodeConfig, unix_now: float) -> _Kept:
-    return _Kept(claim_boot_seq(config.state_dir, unix_now), read_exposed(config.state_dir))
-
-
-def _myself(config: NodeConfig, key: NodeKey, knowledge: Knowledge, boot_seq: int) -> Myself:
-    record = knowledge.own_record()
-    if record is not None and record.name != config.name:
-        log.warning("node.named_otherwise", record=record.name, configured=config.name)
-    return Myself(
-        name=NodeName(record.name if record is not None else config.name),
-        key=key.public,
-        fabric_id=knowledge.fabric_id,
-        instance=draw_instance(),
-        boot_seq=boot_seq,
-        sign=key.sign,
-    )
-
-
-def _socket(config: NodeConfig) -> Transport:
-    listen = config.quic.listen
-    return open_udp_socket(
-        listen.host, listen.port, buffer_bytes=_settings(config).socket_buffer_bytes
-    )
-
-
-def _settings(config: NodeConfig) -> Settings:
-    # Links probe each other every second: QUIC's own keepalive would only repeat that.
-    return Settings(max_datagram_bytes=config.quic.datagram_bytes, keepalive=0)
-
-
-def _reset_key(key: NodeKey) -> bytes:
-    """Return the secret for stateless resets: the same after a restart, told by nothing else."""
-    return hashlib.blake2b(key.seed, digest_size=32, person=b"fabric reset").digest()
