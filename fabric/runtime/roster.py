@@ -6,6 +6,7 @@ for as long as that record counts: a member that is revoked is none at the next 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -47,8 +48,10 @@ class DirectoryRoster:
     _seen_at: dict[NodeId, Address] = field(init=False, factory=dict)
     """Where a peer last proved its key to us: as good as its own word, and often newer."""
     _barred: dict[NodeId, tuple[Code, float]] = field(init=False, factory=dict)
-    _expected: frozenset[Address] | None = field(init=False, default=None)
-    """Every address at which a member may be; None: to be found anew."""
+    _expected: Counter[Address] | None = field(init=False, default=None)
+    """Every address at which a member may be, and how many may; None: to be found anew."""
+    _places: dict[NodeId, frozenset[Address]] = field(init=False, factory=dict)
+    """What each has in :attr:`_expected`."""
     _made: dict[NodeId, tuple[NodeRecord, Member]] = field(init=False, factory=dict)
 
     # -- who --
@@ -90,7 +93,7 @@ class DirectoryRoster:
         """Keep nothing of *node*: it is a member no more."""
         self._made.pop(node, None)
         self._seen_at.pop(node, None)
-        self._expected = None
+        self.moved(node)
 
     # -- where --
     def ways_to(self, member: Member) -> list[DialIntent]:
@@ -103,18 +106,34 @@ class DirectoryRoster:
         """Note that *node* proved its key at *address*, which we had dialled."""
         if self._seen_at.get(node) != address:
             self._seen_at[node] = address
-            self._expected = None
+            self.moved(node)
 
     def expects(self, address: Address) -> bool:
         """Return whether a member is known to be at *address*."""
         if self._expected is None:
-            said = (each for node in self.readings.members() for each in self._said(node))
-            self._expected = frozenset({*self._seen_at.values(), *said})
+            self._expected = Counter()
+            self._places.clear()
+            for node in {*self.readings.members(), *self._seen_at}:
+                self._expect(node, self._expected)
         return address in self._expected
 
-    def moved(self) -> None:
-        """Take note that some member is elsewhere now."""
-        self._expected = None
+    def moved(self, node: NodeId) -> None:
+        """Take note that *node* may be elsewhere now, or a member where it was none."""
+        if node == self.me:
+            self._expected = None  # our own locality group decides where others can be reached
+        elif self._expected is not None:
+            self._expect(node, self._expected)
+
+    def _expect(self, node: NodeId, expected: Counter[Address]) -> None:
+        """Bring what is *expected* up to date with *node*: with all of them, that takes as long
+        as hundreds of handshakes, and at a black start everybody moves."""
+        for address in self._places.pop(node, ()):
+            expected[address] -= 1
+            if not expected[address]:
+                del expected[address]
+        if places := frozenset({*self._last_seen(node), *self._said(node)}):
+            self._places[node] = places
+            expected.update(places)
 
     def _last_seen(self, node: NodeId) -> Iterator[Address]:
         if (address := self._seen_at.get(node)) is not None:

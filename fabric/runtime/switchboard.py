@@ -100,9 +100,10 @@ class Switchboard:
                 if self.roster.by_id(node) is None:
                     self.roster.forget(node)
                     self.memory.forget(node)
+                self.roster.moved(node)
                 self.peers.changed(node)
             case EndpointRecord.KIND:
-                self.roster.moved()
+                self.roster.moved(node)
                 self.peers.moved(node)
         self.liveness.changed(key)
         self.neighbours.changed(key)

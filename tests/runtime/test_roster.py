@@ -118,9 +118,43 @@ async def test_a_member_that_moved_is_expected_where_it_is_now(known):
     known.hold(known.fabric.endpoint("away", "192.0.2.1:1"))
     assert known.roster.expects(("192.0.2.1", 1))
     known.hold(known.fabric.endpoint("away", "192.0.2.9:9", sequence=BORN + 1000))
-    known.roster.moved()
+    known.roster.moved(known.fabric.node_id("away"))
     assert known.roster.expects(("192.0.2.9", 9))
     assert not known.roster.expects(("192.0.2.1", 1))
+
+
+async def test_an_address_is_expected_as_long_as_any_member_may_be_there(known):
+    shared = "192.0.2.1:1"
+    for name in ("away", "beyond"):
+        known.hold(known.fabric.node(name))
+        known.hold(known.fabric.endpoint(name, shared))
+    assert known.roster.expects(("192.0.2.1", 1))
+    for name, still in (("away", True), ("beyond", False)):
+        known.hold(known.fabric.endpoint(name, "192.0.2.9:9", sequence=BORN + 1000))
+        known.roster.moved(known.fabric.node_id(name))
+        assert known.roster.expects(("192.0.2.1", 1)) is still
+
+
+async def test_who_moves_costs_no_look_at_everybody_else(known):
+    for number in range(20):
+        known.hold(known.fabric.node(f"n{number}"))
+    assert not known.roster.expects(("192.0.2.1", 1))
+    known.hold(known.fabric.endpoint("n7", "192.0.2.1:1"))
+    asked, endpoint_of = [], known.roster.readings.endpoint_of
+    known.roster.readings.endpoint_of = lambda node: (asked.append(node), endpoint_of(node))[1]
+    known.roster.moved(known.fabric.node_id("n7"))
+    assert known.roster.expects(("192.0.2.1", 1))
+    assert asked == [known.fabric.node_id("n7")]
+
+
+async def test_a_private_address_is_expected_once_this_node_is_of_its_locality_group(known):
+    known.hold(known.fabric.node("away"))
+    place = candidate("10.0.0.1:1", "lan")
+    known.hold(evolve(known.fabric.endpoint("away", "9.9.9.9:9"), candidates=(place,)))
+    assert not known.roster.expects(("10.0.0.1", 1))
+    mine = known.hold(known.fabric.node("home", locality_group="lan"))
+    known.roster.moved(mine.node_id)
+    assert known.roster.expects(("10.0.0.1", 1))
 
 
 async def test_a_private_address_of_another_locality_group_is_not_dialled(known):
