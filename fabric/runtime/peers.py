@@ -107,6 +107,7 @@ class Peers:
     dialling: Dialling = field(init=False)
     _nursery: trio.Nursery | None = field(init=False, default=None)
     _endpoint: Endpoint | None = field(init=False, default=None)
+    _is_leaving: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self.dialling = Dialling(self.we, self.enter)
@@ -286,7 +287,7 @@ class Peers:
     async def _dial_when_vacant(self, peer: Peer, endpoint: Endpoint) -> NoReturn:
         while True:
             await peer.wait_to_be_dialled()
-            for way in self.we.roster.ways_to(peer.member):
+            for way in self._ways_to(peer):
                 if peer.link is None:
                     await self._dial(peer, way, endpoint)
             peer.settled.set()
@@ -303,11 +304,14 @@ class Peers:
 
     def _delay(self, peer: Peer) -> float:
         """Return the seconds until *peer* is dialled again."""
-        if not self.we.roster.ways_to(peer.member):
+        if not self._ways_to(peer):
             return LOOK_AGAIN
         refused = peer.state is PeerState.REFUSED
         delay = peer.redial.next_delay(trio.current_time(), refused=refused)
         return max(delay, SLOWLY * self.rng.uniform(0.75, 1.25)) if peer.is_slow else delay
+
+    def _ways_to(self, peer: Peer) -> list[DialIntent]:
+        return [] if self._is_leaving else self.we.roster.ways_to(peer.member)
 
     async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
         """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
@@ -410,7 +414,8 @@ class Peers:
                     nursery.start_soon(link.outbox.wait_empty)
 
     async def close_all(self, code: Code) -> None:
-        """Close every link once what was sent has arrived, or after a second."""
+        """Close every link once what was sent has arrived, or after a second; dial none anew."""
+        self._is_leaving = True
         async with trio.open_nursery() as nursery:
             for link in self.all_links():
                 nursery.start_soon(aclose, link.connection, code)

@@ -397,6 +397,17 @@ async def test_a_peer_that_left_after_a_moment_is_dialled_again_at_once(autojump
             await until(lambda: peer(home, "away").state is PeerState.DIALLING)
 
 
+async def test_a_node_that_says_goodbye_dials_nobody_any_more(autojump_clock, fleet):
+    async with fleet.open("home") as home:
+        async with fleet.open("away"):
+            await connected(home, "away")
+        await home.overlay.leave()
+        await trio.sleep(1.5)  # an attempt may be under way
+        for _ in range(200):
+            await trio.sleep(0.01)
+            assert peer(home, "away").state is not PeerState.DIALLING
+
+
 async def test_who_waits_for_a_link_hears_at_once_that_there_will_be_none(autojump_clock, fleet):
     async with fleet.open("home") as home:
         away, refused = peer(home, "away").member.node_id, []
