@@ -22,7 +22,7 @@ nothing. A peer whose record is revoked loses its links and its task at once.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
@@ -310,7 +310,7 @@ class Peers:
         delay = peer.redial.next_delay(trio.current_time(), refused=refused)
         return max(delay, SLOWLY * self.rng.uniform(0.75, 1.25)) if peer.is_slow else delay
 
-    def _ways_to(self, peer: Peer) -> list[DialIntent]:
+    def _ways_to(self, peer: Peer) -> Sequence[DialIntent]:
         return [] if self._is_leaving else self.we.roster.ways_to(peer.member)
 
     async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
