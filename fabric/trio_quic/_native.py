@@ -17,8 +17,8 @@ Four traits of the core shape the code:
   so does the bound on what may go to an address not yet proved (its own raises for good when the
   bound cuts a datagram);
 * it loses track of a FIN without data (:data:`.stream.END_MARK`), of a reset that was acknowledged
-  before the data it cuts short (:meth:`Engine._on_peer_end`), and of what waits for the congestion
-  window when its stream finishes (:meth:`Engine._take_events`);
+  before the data it cuts short (:meth:`Engine._on_peer_end`), and of what is still packed when its
+  stream finishes (:meth:`Engine._take_events`);
 * a stranger's bytes can panic it (pyo3's ``PanicException``, a ``BaseException``): callers wrap
   :meth:`Engine.feed`, :meth:`Engine.poll` and :meth:`Engine.on_timer`, and ask
   :func:`is_engine_failure` what to do with what they catch.
@@ -73,8 +73,8 @@ PEER = ("192.0.2.1", 4433)
 SERVER_NAME = "node.fabric.invalid"
 """One constant for all nodes: no identity crosses the wire in clear."""
 
-MAX_UNPACKED = 64
-"""Datagrams made ahead of a flush; a GSO run. The core packs at most 16 frames ahead."""
+MAX_UNPACKED = 512
+"""Datagrams made ahead of flushes where events wait for that: 5 ms. More is seldom queued."""
 
 IDLE_REASON = "Idle timeout"
 """The core's words for it. A stateless reset is the other end without a close, without words."""
@@ -131,13 +131,17 @@ class Engine(QuicConnection):
         self._reset_token = reset_token
         self._idle_timeout = limits.idle_timeout
         self._idle_at = math.inf
-        self._probes_cleared = 0
-        """How many probe timeouts the core had had when last all it had packed was sent."""
         self._cut: dict[int, int | None] = {}
         """Streams not finished that were reset, with which code, or only stopped: ``None``."""
-        self._cut_may_wait = False
-        """Whether the last poll may have left packed what tells the peer of :attr:`_cut`."""
+        self._probes_settled = 0
+        """How many probe timeouts the core had had when last nothing was in flight."""
+        self._is_empty = True
+        """Whether the core is known to have nothing packed: frames made, in no datagram yet."""
+        self.holds_events = False
+        """Whether events wait until what is packed has left."""
         self._unpacked: list[bytes] = []
+        self._handed = 0
+        """Bytes handed to the core since it was last looked how many it has not sent."""
         super().__init__(
             configuration=shared,
             original_destination_connection_id=original_cid,
@@ -210,34 +214,52 @@ class Engine(QuicConnection):
             self._drain_facade()
 
     def _take_events(self, now: float) -> None:
-        """Take what the core has to say, but not while what could break it waits in it, packed.
+        """Take what the core has to say, but not while that could break it.
 
-        Where the congestion window is full, packed frames wait. If a stream finishes meanwhile,
-        taking that event drops the stream, and the core breaks as it sends a frame of it. Two
-        kinds of frames outlive the need for them: the copies that a probe timeout packs, and a
-        reset or stop of ours when the stream ends by itself. So what is packed leaves first, and
-        as long as the window does not let it the events stay where they are: a round trip or two.
+        A frame that is packed and has not left breaks the core once its stream is gone, and a
+        stream goes when the event that it is finished is taken. So while a stream may finish with
+        a frame packed, what is packed leaves first, and until it has the events stay where they
+        are: as long as the window is full or there is more to send than passes take.
         """
-        probed = self._core.pto_total != self._probes_cleared
-        if not (probed or (self._cut and self._cut_may_wait)) or self._unpack(now):
+        if self._is_empty or not self._may_finish_packed() or self._unpack(now):
+            self.holds_events = False
             self._drain_core()
+        else:
+            self.holds_events = True
+
+    def _may_finish_packed(self) -> bool:
+        """Whether there can be a frame that its stream does not wait for.
+
+        Those are the resets and stops of streams that end by themselves, and copies of data whose
+        original arrives after all. Nothing but a probe timeout makes copies; while any are in
+        flight, one that is lost can be made again beside another, so they end with the flight.
+        """
+        core = self._core
+        endangered = bool(self._cut) or core.pto_total != self._probes_settled
+        return endangered and core.state == "connected"
 
     def _unpack(self, now: float) -> bool:
         """Move what the core has packed to where :meth:`poll` finds it; tell if that is all."""
-        core = self._core
-        probes = core.pto_total
-        while len(self._unpacked) < MAX_UNPACKED and (sent := core.poll_transmit(now)) is not None:
+        transmit = self._core.poll_transmit
+        self._is_empty = False
+        while len(self._unpacked) < MAX_UNPACKED:
+            sent = transmit(now)
+            if sent is None:
+                return self._has_emptied()
             self._unpacked.append(sent[0])
-        if self._is_window_full():
-            return False
-        self._probes_cleared = probes
-        self._cut_may_wait = False
-        return True
+        return False
 
-    def _is_window_full(self) -> bool:
+    def _has_emptied(self) -> bool:
+        """Note, when the core has no datagram to send, whether it has nothing packed either.
+
+        Packed frames wait exactly while the window has no room for a datagram.
+        """
         core = self._core
-        room = core.congestion_window - core.bytes_in_flight
-        return core.state == "connected" and room < self._limits.max_datagram_bytes
+        in_flight = core.bytes_in_flight
+        self._is_empty = core.congestion_window - in_flight >= self._limits.max_datagram_bytes
+        if in_flight == 0:
+            self._probes_settled = core.pto_total
+        return self._is_empty
 
     def poll(self, now: float, limit: int) -> list[bytes]:
         """Return at most *limit* datagrams to send now, in order."""
@@ -246,13 +268,14 @@ class Engine(QuicConnection):
             return []
         transmit = core.poll_transmit
         datagrams, self._unpacked = self._unpacked[:limit], self._unpacked[limit:]
+        if len(datagrams) < limit:
+            self._is_empty = False
         for _ in range(limit - len(datagrams)):
             sent = transmit(now)
             if sent is None:
+                self._has_emptied()
                 break
             datagrams.append(sent[0])
-        if self._cut:
-            self._cut_may_wait = len(datagrams) == limit or self._is_window_full()
         return datagrams
 
     def poll_within(self, allowance: int, now: float, limit: int) -> list[bytes]:
@@ -273,6 +296,8 @@ class Engine(QuicConnection):
         The core doubles its probe interval without bound: while it probes, at the latest
         *latest_probe* is reported, and then wants a :meth:`kick`.
         """
+        if self.holds_events and self._is_empty:
+            return -math.inf  # they can be taken now, and nobody may come to feed us
         timer = None if self._core is None else self._core.get_timer()
         if timer is None:
             return None
@@ -320,6 +345,7 @@ class Engine(QuicConnection):
         if not self._handshake_complete:
             self.send_stream_data(stream_id, data, fin)
         else:
+            self._handed += len(data)
             _legal(self._core.send_stream, stream_id, data, fin)
 
     def unsent(self, stream_id: int) -> int:
@@ -336,6 +362,12 @@ class Engine(QuicConnection):
         core = self._core
         room = core.congestion_window - core.bytes_in_flight
         return room if room >= enough else room - core.get_send_buffer_size(None)
+
+    def queued(self, *, exact_above: int) -> int:
+        """Return bytes that wait to be sent, or somewhat more, up to *exact_above*."""
+        if self._handed > exact_above:  # the core looks at every stream
+            self._handed = self._core.get_send_buffer_size(None)
+        return self._handed + len(self._unpacked) * self._limits.max_datagram_bytes
 
     def unsent_in_all(self) -> int:
         """Return bytes queued or in flight on the whole connection."""
@@ -377,6 +409,7 @@ class Engine(QuicConnection):
     def abandon(self) -> None:
         """Never call the core again: it failed, and after a panic its lock is poisoned."""
         self._core = None
+        self.holds_events = False
 
     @property
     def pto_count(self) -> int:

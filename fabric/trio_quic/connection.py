@@ -26,6 +26,7 @@ from fabric.trio_quic import codes
 from fabric.trio_quic._native import IDLE_REASON, Engine
 from fabric.trio_quic.credit import CREDIT_KIND, SHORT_PATH, Credit
 from fabric.trio_quic.errors import ConnectionClosed
+from fabric.trio_quic.room import Room
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.stream import Stream
 from fabric.trio_quic.stream_ids import PeerStreams, is_further
@@ -40,9 +41,6 @@ MAX_KIND = 63
 UNIDIRECTIONAL = 2
 ACCEPTOR = 1
 """Bits of a stream id (RFC 9000, 2.1)."""
-
-SHARE = 16 * 1024
-"""What one woken sender is expected to take of a congestion window that has little room."""
 
 MAX_REASON = 400
 """Bytes of a close's reason: its packet must fit a datagram, or the engine says nothing at all.
@@ -80,8 +78,7 @@ class Connection:
         self.closed: ConnectionClosed | None = None
         self.engine: Engine
         self.streams: dict[int, Stream] = {}
-        self.crowded: dict[Stream, None] = {}
-        """Streams whose sender waits for the buffer to drain."""
+        self.room = Room(self.limits)
         self.credit = Credit(self)
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -112,7 +109,6 @@ class Connection:
         self._ping_ids = itertools.count(1)
         self._path_ping = 0
         self._packets_under_key = 0
-        self._window_room = self.limits.unsent_high
         self._probed_at = self.last_heard
         # a dialler's own deadline is the one that connect() was given
         self._deadline = (
@@ -245,19 +241,17 @@ class Connection:
     def hand_over(
         self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool
     ) -> None:
-        self._window_room -= len(data)
+        self.room.take(len(data))
         self.engine.send(stream_id, data, fin=fin)
         self.touch()
 
     def unsent_room(self, stream_id: int) -> int:
-        """Return how much a stream may queue now: its own buffer's room, and the window's."""
-        return min(self.limits.unsent_high - self.engine.unsent(stream_id), self._window_room)
+        """Return how much a stream may queue now."""
+        return self.room.beside(self.engine.unsent(stream_id))
 
     def is_roomy(self, stream_id: int) -> bool:
         """Return whether a sender that waits for room should go on."""
-        half = self.limits.unsent_high // 2
-        enough = self._window_room >= self.limits.max_datagram_bytes
-        return enough and self.engine.unsent(stream_id) <= half
+        return self.room.is_enough_beside(self.engine.unsent(stream_id))
 
     def abandon(self, stream_id: int, code: int) -> None:
         if self._is_live(stream_id):
@@ -313,19 +307,8 @@ class Connection:
             self._probed_at = now
             self._count_sent(datagrams)
         if self.established.is_set():
-            self._window_room = self.engine.window_room(2 * self.limits.unsent_high)
+            self.room.measure(self.engine)
         return datagrams
-
-    def flushed(self) -> None:
-        """Wake senders for whose streams there is room again, those that waited longest first."""
-        if not self.crowded:
-            return
-        room = self._window_room
-        for stream in list(self.crowded):
-            if room <= 0:
-                return
-            if stream.wake_if_roomy():
-                room -= SHARE
 
     def next_timer(self) -> float:
         """Return when :meth:`on_timer` is due."""
@@ -426,7 +409,7 @@ class Connection:
     def on_stream_finished(self, stream_id: int) -> None:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self.crowded.pop(stream, None)
+            self.room.waiting.pop(stream, None)
             self.credit.stream_finished(stream)
 
     def on_streams_available(self) -> None:

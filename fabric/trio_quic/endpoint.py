@@ -373,7 +373,7 @@ class Endpoint:
             self._dirty.append(connection)
             self._wake()
         self._arm(connection)
-        connection.flushed()
+        connection.room.wake()
 
     async def _unblock(self) -> None:
         await self._transport.wait_unblocked()

@@ -183,12 +183,12 @@ class Stream(trio.abc.HalfCloseableStream):
             await checkpoint()
             return
         if has_credit:
-            connection.crowded[self] = None
+            connection.room.waiting[self] = None
         self._sender = trio.lowlevel.current_task()
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             self._sender = None
-            connection.crowded.pop(self, None)
+            connection.room.waiting.pop(self, None)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -418,7 +418,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _wake_sender(self) -> None:
         task, self._sender = self._sender, None
         if task is not None:
-            self._connection.crowded.pop(self, None)
+            self._connection.room.waiting.pop(self, None)
             self._connection.woke()
             trio.lowlevel.reschedule(task)
 

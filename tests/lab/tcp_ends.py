@@ -141,7 +141,7 @@ async def serve(handler, host="127.0.0.1", receive_buffer=None, *, task_status):
 
 
 async def _handle(handler, sock):
-    with sock, suppress(ConnectionError):  # it is the path that is tested
+    with sock, suppress(OSError):  # not only ConnectionError: a FIN after their RST is ENOTCONN
         await handler(sock)
 
 

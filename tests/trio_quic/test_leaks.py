@@ -54,7 +54,7 @@ async def streams_in_sequence(pair, count):
 def nothing_is_left(pair):
     for connection in (pair.dialler, pair.acceptor):
         assert connection.stream_count == 0
-        assert not connection.crowded
+        assert not connection.room.waiting
         assert connection.credit.unread == 0
         assert connection.credit.promised == 0
         assert len(connection._peer_streams._skipped) == 0

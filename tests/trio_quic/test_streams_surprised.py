@@ -14,7 +14,7 @@ async def test_a_cancelled_sender_may_find_room_in_the_moment_it_parks(
 ):
     dialler = virtual_pair.dialler
     near = await dialler.open_stream()
-    dialler._window_room = 0  # as of the last flush: the one that parking causes finds more
+    dialler.room._in_window = 0  # as of the last flush: the one that parking causes finds more
     with trio.CancelScope() as scope:
         scope.cancel()
         await near.send_all(bytes(INITIAL_CREDIT))
@@ -28,7 +28,7 @@ async def test_a_sender_whose_engine_fails_as_it_parks_is_told(autojump_clock, v
     def broken(*_):
         raise RuntimeError("a bug of the engine")
 
-    dialler._window_room = 0
+    dialler.room._in_window = 0
     dialler.engine.poll = broken
     with trio.fail_after(1), pytest.raises(QuicError):
         await near.send_all(bytes(INITIAL_CREDIT))
