@@ -70,7 +70,7 @@ from fabric.core.liveness_events import (
 )
 from fabric.core.lives import Lives
 from fabric.core.local_health import LATE
-from fabric.core.own_life import LAST_BOOT, OwnLife, boot_of, first_incarnation
+from fabric.core.own_life import LAST_BOOT, PAUSE, OwnLife, boot_of, first_incarnation
 from fabric.core.roll_call import RollCalls
 from fabric.core.rumours import GONE, Rumour, Rumours
 from fabric.core.testimony import Context, Notary, Verify
@@ -105,6 +105,8 @@ class Liveness:
     _rumours: Rumours = field(init=False)
     _rolls: RollCalls = field(init=False)
     _wake_at: float = field(init=False, default=math.inf)
+    _away_at: float = field(init=False, default=-math.inf)
+    """When it last found that it had not run for so long that peers have hung up."""
 
     def __attrs_post_init__(self) -> None:
         notary = Notary(me=self.me, fabric_id=self.fabric_id, sign=self.sign, verify=self.verify)
@@ -186,6 +188,8 @@ class Liveness:
         late = now - self._wake_at
         if late <= LATE:
             return
+        if late >= PAUSE:
+            self._away_at = now
         self._ears.health.overslept(late)
         self._ears.wake(now)
         self._rumours.postpone(now + AWAKE)
@@ -214,7 +218,9 @@ class Liveness:
     def _disconnect(self, peer: NodeId, clean: bool, now: float) -> list[Effect]:
         self._rumours.parted(peer)
         is_gone = self.state_of(peer) in GONE
-        return self._ears.disconnect(peer, now, clean=clean or is_gone)
+        # Who sleeps is hung up on by everybody, and has nobody left to ask about them.
+        was_our_silence = now - self._away_at < AWAKE
+        return self._ears.disconnect(peer, now, clean=clean or is_gone or was_our_silence)
 
     def _strike(self, node: NodeId, now: float) -> list[Effect]:
         if node == self.me:

@@ -332,6 +332,7 @@ def test_time_in_which_it_did_not_run_is_nobodys_silence() -> None:
     seat = Seat()
     seat.meet("a", "b", "x", "y")
     seat.now += 7
+    seat.hush("x")
     seat.give(Disconnected(X, clean=False))
     seat.give(Ticked())
     seat.run(2)
@@ -500,3 +501,16 @@ def test_who_knows_an_older_incarnation_of_it_is_told() -> None:
     assert seat.told(Alive, seat.hear("a", dead(ME, "a", "b", incarnation=3))) == [
         ("a", alive(ME, 5 << 16))
     ]
+
+
+@pytest.mark.parametrize(("away", "accused"), [(5.0, False), (1.0, True)])
+def test_connections_that_broke_because_this_node_slept_accuse_nobody(away, accused) -> None:
+    seat = Seat()
+    seat.meet("a", "x", "y")
+    seat.run(3)
+    seat.now += away  # this process does not run, and x hangs up
+    seat.hush("x")
+    seat.give(Disconnected(X, clean=False))
+    seat.run(10)
+
+    assert (State.SUSPECT in seat.turned("x")) is accused
