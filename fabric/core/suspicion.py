@@ -118,6 +118,9 @@ class Suspicion:
     accusations: dict[NodeId, Accusation] = field(init=False, factory=dict)
     _heard_here: float = field(init=False, default=-math.inf)
     _not_before: float = field(init=False, default=-math.inf)
+    _found: tuple[int, float] | None = field(init=False, default=None)
+    """When it expires, and of which state of the fleet that is true. It is asked of all suspects
+    after each frame, and of hundreds at once that would be milliseconds."""
 
     def takes(self, accuser: NodeId, silent: float, now: float, fleet: Fleet) -> bool:
         """Return whether *accuser* adds anything.
@@ -135,6 +138,7 @@ class Suspicion:
 
     def add(self, accuser: NodeId, signature: bytes, silent: float, now: float) -> None:
         """Count *accuser* in. *silent*: seconds for which it had heard nothing."""
+        self._found = None
         self.accusations[accuser] = Accusation(
             accuser=accuser, signature=signature, heard_until=_heard_until(silent, now)
         )
@@ -150,6 +154,11 @@ class Suspicion:
 
     def expires(self, fleet: Fleet) -> float:
         """Return when the subject counts as dead, if nothing more is heard."""
+        if self._found is None or self._found[0] != fleet.changes:
+            self._found = fleet.changes, self._expires(fleet)
+        return self._found[1]
+
+    def _expires(self, fleet: Fleet) -> float:
         corroborated = self.is_corroborated(fleet)
         needed = needed_silence(len(fleet), len(self.accusations), corroborated=corroborated)
         heard = self.heard_until
@@ -159,12 +168,15 @@ class Suspicion:
 
     def heard(self, at: float) -> None:
         """Begin the silence no earlier: this node heard the subject, or could hear nobody."""
+        self._found = None
         self._heard_here = max(self._heard_here, at)
 
     def spare(self, until: float) -> None:
         """Let the time not be up before *until*."""
+        self._found = None
         self._not_before = max(self._not_before, until)
 
     def forget(self, accuser: NodeId) -> None:
         """Drop the word of one that is no member any more."""
+        self._found = None
         self.accusations.pop(accuser, None)

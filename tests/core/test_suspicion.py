@@ -1,6 +1,7 @@
 """How long a suspect has: by fleet, accusers and areas."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -134,3 +135,31 @@ def test_eight_accusers_are_held_at_most() -> None:
         suspicion.add(NodeId(f"n{number}"), bytes(64), 2.0, 100.0)
 
     assert len(suspicion.accusations) == MOST_ACCUSERS
+
+
+def test_when_it_expires_is_worked_out_once_for_each_change_of_what_it_follows_from() -> None:
+    asked: list[NodeId] = []
+
+    class Asked(Fleet):
+        def areas_beside(self, node: NodeId) -> int:
+            asked.append(node)
+            return super().areas_beside(node)
+
+    fleet, suspicion = Asked(), accused("a", "b")
+    for node, area in (("x", "home"), ("a", "north"), ("b", "south"), ("c", "west")):
+        fleet.admit(NodeId(node), area)
+    changes: tuple[Callable[[], None], ...] = (
+        lambda: suspicion.add(NodeId("c"), bytes(64), 2.0, 100.0),
+        lambda: suspicion.heard(103.0),
+        lambda: suspicion.forget(NodeId("c")),
+        lambda: fleet.admit(NodeId("y"), "home"),
+        lambda: fleet.strike(NodeId("y")),
+        lambda: suspicion.spare(200.0),
+    )
+    found = {suspicion.expires(fleet)}
+    for number, change in enumerate(changes, 1):
+        change()
+        found.add(suspicion.expires(fleet))
+        assert suspicion.expires(fleet) in found
+        assert len(asked) == 1 + number
+    assert len(found) == len(changes)  # strike undoes what admit did
