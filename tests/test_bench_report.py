@@ -12,6 +12,7 @@ from tests.bench.processes import DidNotStart
 from tests.bench.prototype import Run
 from tests.bench.report import (
     ALLOWED,
+    NOBODY,
     OURS,
     Figure,
     Reading,
@@ -61,6 +62,11 @@ def test_each_rival_has_an_entry_of_its_own_and_we_are_none():
         ("a", 2, ""),
         ("b", 0.2, "in the kernel"),
     ]
+
+
+def test_a_figure_of_ours_is_told_of_even_where_no_rival_could_be_measured():
+    (entry,) = entries([RATE], [Reading(OURS, "path.rate", 5.0)], {})
+    assert (entry.value, entry.rival, entry.rival_value, entry.ratio) == (5.0, NOBODY, None, None)
 
 
 def test_a_rival_is_told_of_even_where_ours_was_not_measured():

@@ -18,7 +18,7 @@ import msgpack
 
 from tests.bench.ears import Ears
 from tests.bench.fleet import JOINED_WITHIN, Fleet
-from tests.bench.processes import Room, free_port
+from tests.bench.processes import Room, quiet_ports
 
 PAYLOAD = bytes(256)
 """What an event says, beside its name: an event may have 512 bytes in all."""
@@ -27,7 +27,8 @@ PAYLOAD = bytes(256)
 def start(room: Room, ears: Ears, names: tuple[str, ...]) -> Fleet:
     """Blocks until each agent has each as a member."""
     joined = [ears.expect(b"EventMemberJoin: %s " % each.encode(), names) for each in names]
-    binds, rpcs = ([free_port() for _ in names] for _ in range(2))
+    ports = quiet_ports(2 * len(names))
+    binds, rpcs = ports[::2], ports[1::2]
     processes = {
         name: room.start(
             *("serf", "agent", "-profile=lan", f"-node={name}", f"-bind=127.0.0.1:{bind}"),

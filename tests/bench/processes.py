@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shlex
 import signal
 import socket
@@ -170,6 +171,30 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     with socket.socket(type=kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def quiet_ports(count: int) -> list[int]:
+    """So many loopback ports, all free for TCP and UDP, that the system gives nobody by itself.
+
+    For who is started with many others: of ports that :func:`free_port` found, one that is started
+    first may take the next one's for a connection of its own.
+    """
+    found: list[int] = []
+    candidates = iter(random.SystemRandom().sample(range(10_000, 30_000), 20 * count))
+    while len(found) < count:
+        port = next(candidates)
+        if all(_is_free(port, kind) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(type=kind) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def listening(port: int) -> Callable[[], bool]:

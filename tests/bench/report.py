@@ -22,6 +22,9 @@ OURS = "trio-fabric"
 ALLOWED = "allowed"
 """Stands where a rival's name would, before a limit that no rival is measured for."""
 
+NOBODY = "nobody"
+"""Stands where a rival's name would, where none could be measured here."""
+
 
 class Reading(NamedTuple):
     """One measurement of one figure in one round, in the figure's unit."""
@@ -74,6 +77,8 @@ def entries(
         ours = taken.pop(OURS, None)
         if figure.allowed is not None and ours is not None:
             taken[ALLOWED] = figure.allowed
+        if not taken and ours is not None:
+            rows.append(Entry(figure.name, figure.unit, ours, NOBODY, None, None, ""))
         for rival, theirs in taken.items():
             better = ratio(figure, ours, theirs)
             note = "; ".join(filter(None, (verdict(figure, rival, better), notes.get(rival, ""))))
