@@ -8,7 +8,7 @@ The trust root's file is the one thing that is believed because it is there.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -50,6 +50,9 @@ class Knowledge:
     unix_now: Callable[[], float] = field(repr=False)
     alarms: dict[Code, str]
     """What is wrong with the disk, with the details."""
+    given: Envelope | None = None
+    """The record of this node that its operator gave, whether or not it is good by the root held:
+    whoever follows a later one can tell."""
     effects: list[told.Effect] = field(init=False, factory=list)
     """What followed from taking all of it in: to be carried out once there is who does."""
 
@@ -114,6 +117,7 @@ async def open_knowledge(
             remembered=remembered,
             unix_now=unix_now,
             alarms=alarms,
+            given=_given_of(given, me),
         )
         knowledge.recall(given)
         yield knowledge
@@ -133,10 +137,20 @@ def _record_in(envelope: Envelope) -> Record:
 
 def _own_dates(given: Iterable[Envelope], me: NodeId) -> list[int]:
     """Return when the given records of this node were signed: its clock is not behind them."""
-    found = (decode_record(each.payload) for each in given)
-    return [
-        each.issued_at for each in found if isinstance(each, NodeRecord) and each.subject == me
-    ]
+    return [record.issued_at for record, _ in _about(me, given)]
+
+
+def _given_of(given: Iterable[Envelope], me: NodeId) -> Envelope | None:
+    """Return the newest of the *given* records of this node."""
+    found = sorted(_about(me, given), key=lambda each: each[0].order)
+    return found[-1][1] if found else None
+
+
+def _about(me: NodeId, given: Iterable[Envelope]) -> Iterator[tuple[NodeRecord, Envelope]]:
+    for envelope in given:
+        record = decode_record(envelope.payload)
+        if isinstance(record, NodeRecord) and record.subject == me:
+            yield record, envelope
 
 
 def _stored_floor(remembered: Snapshot) -> int:

@@ -10,6 +10,7 @@ from fabric.codes import Code
 from fabric.core import gossip_events as told
 from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.directory import Directory
+from fabric.core.envelope import Envelope
 from fabric.core.identity import NodeId, node_id_of
 from fabric.core.records import Key, NodeRecord
 from fabric.core.trust import Trust
@@ -24,6 +25,9 @@ class NodeLetters:
     directory: Directory
     judged: Callable[[told.Event], Code | None]
     """Takes in what a Hello brings, and says why it does not count, if so."""
+    given: Envelope | None = None
+    """What to show while no record of this node is held: it may be signed by a key that this node
+    hears of only from whoever it is shown to."""
 
     @property
     def root_version(self) -> int:
@@ -31,7 +35,8 @@ class NodeLetters:
 
     def own_record(self) -> bytes:
         held = self.directory.get(Key(NodeRecord.KIND, self.me))
-        return b"" if held is None else pack_envelope(held.envelope)
+        envelope = self.given if held is None else held.envelope
+        return b"" if envelope is None else pack_envelope(envelope)
 
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         return self.trust.roots_after(version, room=most_bytes)

@@ -139,7 +139,13 @@ class Overlay:
             readings=readings,
             planes=planes,
         )
-        letters = NodeLetters(me.node_id, knowledge.trust, knowledge.directory, self.gossip.judged)
+        letters = NodeLetters(
+            me.node_id,
+            knowledge.trust,
+            knowledge.directory,
+            self.gossip.judged,
+            knowledge.given,
+        )
         room_for = self.neighbours.core.objection
         self.we = Ourselves(me, self.roster, letters, Standings(me.node_id), room_for)
         refused = RefusedPeers(metrics, events, refusals)
