@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from attrs import evolve, field, frozen
+from nacl.signing import SigningKey
 
 from fabric import durable
 from fabric.core.codec.envelopes import envelope_to_json
@@ -56,10 +57,10 @@ class Papers:
             record = evolve(record, generation=before.generation + 1)
         return self.put(record)
 
-    def put(self, record: Record) -> Path:
-        """Sign *record* as it is, which may be a node's own word; return its file."""
+    def put(self, record: Record, *keys: SigningKey) -> Path:
+        """Sign *record* as it is, by *keys* or by its rightful author; return its file."""
         path = self._file(record)
-        self._write(path, record)
+        self._write(path, record, *keys)
         return path
 
     def write_key(self, name: str, path: Path) -> None:
@@ -75,9 +76,9 @@ class Papers:
     def _file(self, record: Record) -> Path:
         return self.records / record.key.kind / f"{record.subject}.json"
 
-    def _write(self, path: Path, record: Record) -> None:
+    def _write(self, path: Path, record: Record, *keys: SigningKey) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        envelope = self.fabric.signed(record)
+        envelope = self.fabric.signed(record, *keys)
         durable.replace_file(path, envelope_to_json(envelope).encode())
 
 

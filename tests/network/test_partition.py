@@ -27,7 +27,7 @@ async def four(live):
     await live.start("home-1", knows=[live.papers.records])
     for name in (*ONE[1:], *OTHER):
         await live.start(name, seeds=["home-1"])
-    await live.until(lambda: live.agree() and live.is_meshed())
+    await live.until(lambda: live.agree() and all(map(live.peers_of, live.lives)))
 
 
 async def test_records_and_removals_of_both_sides_are_everywhere_within_ten_seconds(
@@ -71,6 +71,21 @@ async def test_records_and_removals_of_both_sides_are_everywhere_within_ten_seco
         ),
         within=HEALED_WITHIN,
     )
+
+
+async def test_a_fleet_too_large_for_a_mesh_heals_though_nobody_wishes_for_the_dead(
+    autojump_clock, live, network
+):
+    live.papers.publish(live.fabric.policy(full_mesh_up_to=2, degree=3))
+    await four(live)
+    live.partition(ONE, OTHER)
+    await trio.sleep(5 * MINUTE)
+    live.tell("home-1", live.fabric.service("web", generation=1))
+    await trio.sleep(5)
+    assert len(live.roots()) == 2
+
+    network.heal()
+    assert await live.until(live.agree, within=SAME_WITHIN) < SAME_WITHIN
 
 
 async def test_bad_weather_delays_what_is_said_and_loses_none_of_it(autojump_clock, live, network):

@@ -31,12 +31,16 @@ async def three(live):
 
 
 async def live_on(live, days):
-    """Let so many days pass."""
+    """Let so many days pass, in which nothing that a node says of itself ever ends."""
     left = days * DAY
     while left > 0:
         live.fleet.travel(min(LEAP, left))
         left -= LEAP
         await trio.sleep(LOOK_EVERY + 5)
+        readings = live["home"].knowledge.readings
+        for name in NAMES:
+            said = readings.endpoint_of(live.fabric.node_id(name))
+            assert said.standing is Standing.LIVE
 
 
 async def restart_each(live):
@@ -62,9 +66,6 @@ async def test_after_forty_days_and_a_restart_of_each_node_all_channels_work(
         node = live[name]
         member = node.knowledge.readings.member(node.node_id)
         assert (member.standing, member.record.issued_at) == (Standing.LIVE, said)
-        # it says itself where it is, and goes on doing so
-        endpoint = node.knowledge.readings.endpoint_of(node.node_id)
-        assert endpoint.record.issued_at > said + 33 * DAY
         for other in NAMES:
             id_of = live.fabric.node_id(other)
             assert node.knowledge.readings.endpoint_of(id_of).standing is Standing.LIVE
