@@ -175,5 +175,5 @@ def addresses_in(record: EndpointRecord, *, locality_group: str) -> Iterator[Add
             place = HostPort.parse(candidate.address)
         except ValueError:
             continue  # somebody else wrote it
-        if place.port:
+        if place.port and "%" not in place.host:  # an interface of that machine, not of ours
             yield place.host, place.port
