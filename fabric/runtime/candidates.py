@@ -26,7 +26,9 @@ def candidates_at(
             Candidate(address=str(place), kind=CandidateKind.PUBLIC) for place in advertised
         )
     address = ipaddress.ip_address(listening.host)
-    hosts = _own_hosts(address.version) if address.is_unspecified else [str(address)]
+    # a socket on ``::`` takes IPv4 too
+    versions = (4,) if address.version == 4 else (6, 4)
+    hosts = _own_hosts(versions) if address.is_unspecified else [str(address)]
     found = (_found(host, listening.port, locality_group) for host in hosts)
     return tuple(found)[:MOST_CANDIDATES]
 
@@ -41,11 +43,19 @@ def _found(host: str, port: int, locality_group: str) -> Candidate:
     )
 
 
-def _own_hosts(version: int) -> list[str]:
-    """Return this machine's addresses, public ones first; loopback where there is nothing else."""
-    hosts = sorted(set(_all_hosts(version)), key=lambda host: (_is_near(host), host))
+def _own_hosts(versions: tuple[int, ...]) -> list[str]:
+    """Return this machine's addresses, public ones first; loopback where there is nothing else.
+
+    Of *versions*; of as near ones, those of IPv6 first.
+    """
+    found = {host for version in versions for host in _all_hosts(version)}
+    hosts = sorted(found, key=lambda host: (_is_near(host), -_version_of(host), host))
     far = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
     return far or hosts
+
+
+def _version_of(host: str) -> int:
+    return ipaddress.ip_address(host).version
 
 
 def _is_near(host: str) -> bool:

@@ -1,5 +1,7 @@
 """What a node tells others of where it is."""
 
+import ipaddress
+
 import pytest
 
 from fabric.config import HostPort
@@ -18,7 +20,10 @@ def addresses(listening, *advertised, locality_group=""):
 @pytest.fixture
 def machine(monkeypatch):
     def has(*hosts):
-        monkeypatch.setattr(candidates, "_all_hosts", lambda version: iter(hosts))
+        def of(version):
+            return (each for each in hosts if ipaddress.ip_address(each).version == version)
+
+        monkeypatch.setattr(candidates, "_all_hosts", of)
 
     return has
 
@@ -43,6 +48,16 @@ def test_a_private_address_is_for_its_own_locality_group():
 
 def test_a_wildcard_stands_for_the_machines_addresses_public_ones_first(machine):
     machine("127.0.0.1", "10.0.0.1", "9.9.9.9")
+    assert [each[0] for each in addresses(WILDCARD)] == ["9.9.9.9:4433", "10.0.0.1:4433"]
+
+
+def test_a_wildcard_of_ipv6_stands_for_the_addresses_of_ipv4_too(machine):
+    machine("127.0.0.1", "10.0.0.1", "9.9.9.9", "::1", "2606:4700::1")
+    assert [each[0] for each in addresses(HostPort("::", 4433))] == [
+        "[2606:4700::1]:4433",
+        "9.9.9.9:4433",
+        "10.0.0.1:4433",
+    ]
     assert [each[0] for each in addresses(WILDCARD)] == ["9.9.9.9:4433", "10.0.0.1:4433"]
 
 
