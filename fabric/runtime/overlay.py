@@ -224,13 +224,14 @@ class Overlay:
         return sworn is not None and has_signed(sworn.record.key_bytes, message, signature)
 
     def advertise(self, endpoint: Endpoint) -> None:
-        """Say where this node may be reached, now that its socket is bound."""
-        candidates = candidates_at(
-            HostPort(*endpoint.address),
-            self.config.quic.advertise,
-            locality_group=self.local.member.locality_group,
+        """Say where this node may be reached, from now on: its socket is bound."""
+        self.own_words.follow(
+            lambda: candidates_at(
+                HostPort(*endpoint.address),
+                self.config.quic.advertise,
+                locality_group=self.local.member.locality_group,
+            )
         )
-        self.own_words.be_at(candidates)
 
     def _seed_addresses(self) -> tuple[Address, ...]:
         configured = [(place.host, place.port) for place in self.config.seeds]

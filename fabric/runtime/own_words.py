@@ -47,7 +47,7 @@ APART: Final = 2.0
 """Seconds between two words of one kind: peers take one in five seconds, and three at once."""
 
 LOOK_EVERY: Final = 60.0
-"""Seconds between two looks at whether half of a life is over."""
+"""Seconds between two looks at whether half of a life is over, and where this machine is."""
 
 MOST_ECHOES: Final = 4
 ECHO_WINDOW: Final = 60.0
@@ -68,6 +68,7 @@ class OwnWords:
     publish: Callable[[Envelope], None]
     unix_now: Callable[[], float]
     rng: random.Random
+    _find: Callable[[], tuple[Candidate, ...]] | None = field(init=False, default=None)
     _contents: dict[type[OwnWord], Content] = field(init=False, factory=dict)
     _above: dict[type[OwnWord], int] = field(init=False, factory=dict)
     """Kinds that have to be said again, and above which number."""
@@ -86,6 +87,11 @@ class OwnWords:
     def be_at(self, candidates: tuple[Candidate, ...]) -> None:
         """Say that this node may be reached at *candidates*."""
         self._put(EndpointRecord, {"candidates": candidates})
+
+    def follow(self, find: Callable[[], tuple[Candidate, ...]]) -> None:
+        """As :meth:`be_at`, with what *find* returns now and each minute: machines move."""
+        self._find = find
+        self.be_at(find())
 
     def offer(self, services: tuple[str, ...]) -> None:
         """Say that this node serves *services*, sorted; nothing is said of none, ever."""
@@ -109,6 +115,10 @@ class OwnWords:
         if key == Key(NodeRecord.KIND, self.me.node_id):
             self._changed.set()
 
+    def _look_where(self) -> None:
+        if self._find is not None:
+            self.be_at(self._find())
+
     def _put(self, kind: type[OwnWord], content: Content) -> None:
         if self._contents.get(kind) != content:
             self._contents[kind] = content
@@ -118,6 +128,7 @@ class OwnWords:
     async def run(self) -> NoReturn:
         """Say what has to be said, until cancelled."""
         while True:
+            self._look_where()
             self._changed = trio.Event()
             for kind in list(self._contents):
                 if self._is_due(kind):

@@ -12,7 +12,7 @@ from fabric.core.directory import Directory
 from fabric.core.holding import Heard
 from fabric.core.identity import FabricId, Instance, NodeName
 from fabric.core.records import DAY, Candidate, CandidateKind, EndpointRecord, Key, OffersRecord
-from fabric.runtime.own_words import OwnWords
+from fabric.runtime.own_words import LOOK_EVERY, OwnWords
 from fabric.testing.records import BORN, AFabric, public
 
 HERE = Candidate(address="192.0.2.1:4433", kind=CandidateKind.PUBLIC)
@@ -198,3 +198,12 @@ async def test_words_of_others_are_not_this_nodes_to_say(known, autojump_clock):
     known.words.reissue(Key("sightings", known.words.me.node_id), 5)
     await trio.sleep(5)
     assert len(known.published) == 1
+
+
+async def test_a_machine_that_moves_is_said_to_be_elsewhere_within_a_minute(known, autojump_clock):
+    places = [(HERE,)]
+    known.words.follow(lambda: places[-1])
+    await trio.sleep(200)
+    places.append((THERE,))
+    await trio.sleep(LOOK_EVERY + 1)
+    assert [each.candidates for each in known.said(EndpointRecord)] == places
