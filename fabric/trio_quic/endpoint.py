@@ -10,7 +10,8 @@ routes each by its connection ID, fires due timers and flushes the connections t
     wait --> read <= 16 buffers --> route, feed --> timers --> gather --> flush dirty --> wait …
 
 A timer set earlier by another task moves the waiting scope's deadline; a deadline of ``-inf`` is
-the wake-up call. A connection has at most one live entry in the heap; stale ones are skipped.
+the wake-up call. A connection has at most one live entry in the heap; stale ones are skipped, and
+one whose deadline has moved later is put off before it is waited for.
 
 *When bytes leave.* A task that sends on its own account flushes its connection at once, the first
 few times between two passes. After a pass that woke tasks the pump lets them run first and then
@@ -251,13 +252,25 @@ class Endpoint:
         await trio.lowlevel.checkpoint()
 
     async def _wait(self) -> None:
-        if self._dirty and not self._transport.blocked:
-            deadline = -math.inf
-        else:
-            deadline = self._timers.next_due
+        is_pressed = self._dirty and not self._transport.blocked
+        deadline = -math.inf if is_pressed else self._next_due()
         with trio.CancelScope(deadline=deadline) as self._scope:
             await self._transport.wait_readable()
         self._scope = None
+
+    def _next_due(self) -> float:
+        """Return when a timer is due, those that have moved later since they were set put off.
+
+        Most do: what is sent is acknowledged in time. To wake for each would be to wake in vain
+        as often as in earnest.
+        """
+        timers = self._timers
+        while (first := timers.first) is not None:
+            at = first.next_timer()
+            if first.entry is None or at <= first.entry[0]:
+                break
+            timers.put_off(first, at)
+        return timers.next_due
 
     def _wake(self) -> None:
         if self._scope is not None:

@@ -24,7 +24,7 @@ class Timers(Generic[T]):
     """A heap with at most one live entry per owner.
 
     A deadline that moves later keeps its entry, which is looked at again when due; only one that
-    moves earlier is pushed. A dead entry stays until due but holds nobody in memory.
+    moves earlier is pushed. A dead entry stays until it would be next but holds nobody in memory.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,22 @@ class Timers(Generic[T]):
     @property
     def next_due(self) -> float:
         """When to look again; ``inf`` for never."""
-        return self._heap[0][0] if self._heap else math.inf
+        first = self.first
+        return first.entry[0] if first is not None and first.entry is not None else math.inf
+
+    @property
+    def first(self) -> T | None:
+        """Whose entry is due before all others. Dead ones above it are let go."""
+        heap = self._heap
+        while heap and heap[0][2] is None:
+            heapq.heappop(heap)
+        owner: T | None = heap[0][2] if heap else None
+        return owner
+
+    def put_off(self, owner: T, at: float) -> None:
+        """Set *owner*'s deadline, which has moved later."""
+        self.disarm(owner)
+        self.arm(owner, at)
 
     def arm(self, owner: T, at: float) -> bool:
         """Set *owner*'s deadline; return whether it is earlier than what stood."""
