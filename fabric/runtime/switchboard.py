@@ -53,8 +53,9 @@ from fabric.runtime.registry import RegistryPlane
 from fabric.runtime.roster import DirectoryRoster
 from fabric.runtime.sync import SyncStreams
 
-SAID_GOODBYE: Final = frozenset({Code.DUPLICATE, Code.REPLACED, Code.SHUTTING_DOWN, Code.DONE})
-"""Ends of a connection that say nothing about whether the peer is there."""
+NOT_NEEDED: Final = frozenset({Code.DUPLICATE, Code.REPLACED, Code.DONE})
+"""Ends of a connection that say nothing about whether the peer is there. That it shuts down is not
+among them: whose farewell was heard has left, and about who could say none others are asked."""
 
 SHUNNED_FOR: Final = 120.0
 """Seconds from the last sign of a second process: it comes again at least once a minute."""
@@ -146,7 +147,7 @@ class Switchboard:
     def disconnected(self, member: Member, code: Code) -> None:
         node = member.node_id
         self.gossip.receive(gossip_events.PeerDown(node))
-        clean = code in SAID_GOODBYE
+        clean = code in NOT_NEEDED
         self.liveness.receive(liveness_events.Disconnected(node, clean=clean))
         self.neighbours.receive(neighbour_events.Disconnected(node))
 
