@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import trio
 from attrs import define, field
 
 from fabric.codes import Code
@@ -26,6 +27,8 @@ class Exposures:
     state_dir: Path
     configured: Mapping[str, ServiceConfig]
     _exposed: dict[str, ServiceConfig] = field(init=False, factory=dict)
+    _turn: trio.Lock = field(init=False, factory=trio.Lock)
+    """One change at a time: each goes by what is on the disk once the one before is."""
 
     def restore(self, exposed: Mapping[str, ServiceConfig]) -> None:
         """Declare what was exposed before the restart: see :func:`read_exposed`."""
@@ -46,21 +49,23 @@ class Exposures:
         configured = self.configured.get(service.name)
         if configured is not None and configured.backend is not None:
             raise RefusedError(Code.CONFIGURED_SERVICE)
-        await self._save({**self._exposed, service.name: service})
-        self.services.declare(service)
+        async with self._turn:
+            await self._save({**self._exposed, service.name: service})
+            self.services.declare(service)
 
     async def unexpose(self, name: str) -> None:
         """Take back what :meth:`expose` did; the configuration's own service returns.
 
         Raises :exc:`RefusedError` for a service that was not exposed.
         """
-        if name not in self._exposed:
-            raise RefusedError(Code.UNKNOWN_SERVICE, f"{name!r} was not exposed here.")
-        await self._save({key: each for key, each in self._exposed.items() if key != name})
-        if (configured := self.configured.get(name)) is not None:
-            self.services.declare(configured)
-        else:
-            self.services.withdraw(name)
+        async with self._turn:
+            if name not in self._exposed:
+                raise RefusedError(Code.UNKNOWN_SERVICE, f"{name!r} was not exposed here.")
+            await self._save({key: each for key, each in self._exposed.items() if key != name})
+            if (configured := self.configured.get(name)) is not None:
+                self.services.declare(configured)
+            else:
+                self.services.withdraw(name)
 
     async def _save(self, exposed: dict[str, ServiceConfig]) -> None:
         document = {name: _entry(service) for name, service in exposed.items()}

@@ -1,6 +1,8 @@
 """What an operator exposes: only what is permitted, over restarts, withheld while it is not."""
 
 import pytest
+import trio
+from attrs import evolve
 
 from fabric.codes import Code
 from fabric.config import HostPort, ServiceConfig
@@ -46,6 +48,34 @@ async def test_a_record_that_is_expired_permits_nothing_and_is_named(nodes, home
         await exposures_of(home, tmp_path).expose(DEMO)
 
     assert refused.value.code is Code.RECORD_EXPIRED
+
+
+async def test_two_that_are_exposed_at_once_are_both_there_after_a_restart(nodes, home, tmp_path):
+    nodes.service("demo")
+    nodes.service("logs")
+    exposures = exposures_of(home, tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exposures.expose, DEMO)
+        nursery.start_soon(exposures.expose, evolve(DEMO, name="logs"))
+
+    assert read_exposed(tmp_path).keys() == home.services.configs.keys() == {"demo", "logs"}
+
+
+async def test_what_is_taken_back_twice_at_once_is_refused_once(nodes, home, tmp_path):
+    nodes.service()
+    exposures, refused = exposures_of(home, tmp_path), []
+    await exposures.expose(DEMO)
+
+    async def unexpose():
+        try:
+            await exposures.unexpose("demo")
+        except RefusedError as error:
+            refused.append(error.code)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(unexpose)
+        nursery.start_soon(unexpose)
+    assert refused == [Code.UNKNOWN_SERVICE]
 
 
 async def test_what_is_permitted_is_exposed_and_still_is_after_a_restart(nodes, home, tmp_path):
