@@ -98,8 +98,6 @@ class GossipPlane:
     streams: SyncOutward = field(init=False)
     changed: list[Callable[[Key], None]] = field(init=False, factory=list)
     """Called, in order, when something else counts at a key than before."""
-    root_changed: list[Callable[[], None]] = field(init=False, factory=list)
-    """Called when another trust root is in use."""
     reissue: Callable[[Key, int], None] = field(init=False)
     """Called when a word of this node's has to be said again, above a number."""
     alarms: dict[Code, str] = field(init=False, factory=dict)
@@ -195,8 +193,6 @@ class GossipPlane:
             case told.RootChanged(version):
                 log.info("trust_root.adopted", version=version)
                 self.events.publish("trust_root.adopted", version=version)
-                for tell_root in self.root_changed:
-                    tell_root()
             case told.Reissue(key, above):
                 self.reissue(key, above)
             case told.Refused(code):
