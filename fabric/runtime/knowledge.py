@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from fabric.codes import Code
 from fabric.config import NodeConfig
@@ -46,15 +46,14 @@ class Knowledge:
     gossip: Gossip
     cache: PeerCache
     remembered: Snapshot
-    """What the disk held at the start, beside the records."""
+    """What the disk held at the start, but for records and roots: the directory has those."""
     unix_now: Callable[[], float] = field(repr=False)
     alarms: dict[Code, str]
     """What is wrong with the disk, with the details."""
     given: Envelope | None = None
     """The record of this node that its operator gave, whether or not it is good by the root held:
     whoever follows a later one can tell."""
-    effects: list[told.Effect] = field(init=False, factory=list)
-    """What followed from taking all of it in: to be carried out once there is who does."""
+    _effects: list[told.Effect] = field(init=False, factory=list)
 
     @property
     def fabric_id(self) -> FabricId:
@@ -65,15 +64,21 @@ class Knowledge:
         sworn = self.readings.member(self.me)
         return None if sworn is None else sworn.record
 
-    def recall(self, given: Iterable[Envelope]) -> None:
-        """Take in what the disk remembers, and then what the operator gave."""
-        roots = tuple(each.packed for each in self.remembered.roots)
+    def recall(self, found: Snapshot, given: Iterable[Envelope]) -> None:
+        """Take in what was *found* on the disk, and then what the operator gave."""
+        roots = tuple(each.packed for each in found.roots)
         events: list[told.Event] = [told.HeardRoots(roots)] if roots else []
-        events.append(told.Loaded(self.remembered.records))
+        events.append(told.Loaded(found.records))
         events += map(told.Published, given)
         now = told.Moment(trio.current_time(), self.unix_now())
         for event in events:
-            self.effects.extend(self.gossip.receive(event, now))
+            self._effects.extend(self.gossip.receive(event, now))
+
+    def take_effects(self) -> list[told.Effect]:
+        """Return, once, what followed from taking all of it in: for whoever carries it out."""
+        effects = self._effects[:]
+        self._effects.clear()
+        return effects
 
 
 @asynccontextmanager
@@ -99,9 +104,9 @@ async def open_knowledge(
         on_alarm=alarms.__setitem__,
         on_clear=alarms.__delitem__,
     ) as cache:
-        remembered = await cache.load()
+        found = await cache.load()
         dates = [_record_in(root).issued_at, *_own_dates(given, me)]
-        floor = Floor.opened(unix_now(), stored=_stored_floor(remembered), given=dates)
+        floor = Floor.opened(unix_now(), stored=_stored_floor(found), given=dates)
         trust = Trust(_record_in(root).fabric, root)
         directory = Directory()
         readings = Readings(directory, trust.fabric_id, lambda: floor.times(unix_now()).now)
@@ -114,12 +119,13 @@ async def open_knowledge(
             readings=readings,
             gossip=gossip,
             cache=cache,
-            remembered=remembered,
+            remembered=evolve(found, records=(), roots=()),
             unix_now=unix_now,
             alarms=alarms,
             given=_given_of(given, me),
         )
-        knowledge.recall(given)
+        knowledge.recall(found, given)
+        del found, given  # megabytes, and this frame lives as long as the node
         yield knowledge
 
 

@@ -204,7 +204,7 @@ class Overlay:
         self.neighbours.dial_seed = self.seeds.dial
         self.gossip.reissue = self.own_words.reissue
         self.gossip.changed += [self._look_at_myself, self.own_words.changed]
-        self.gossip.carry_out(self.knowledge.effects)
+        self.gossip.carry_out(self.knowledge.take_effects())
         self.memory.seeds((place.host, place.port) for place in self.config.seeds)
 
     # -- this node --
