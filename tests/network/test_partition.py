@@ -1,5 +1,6 @@
 """Half of a fabric cut off from the other half for ten minutes: whatever was said, all is one."""
 
+import pytest
 import trio
 
 from fabric.core.liveness_events import State
@@ -99,3 +100,30 @@ async def test_bad_weather_delays_what_is_said_and_loses_none_of_it(autojump_clo
     for node in live.nodes:
         assert node.knowledge.readings.service("demo").record.generation == 21
         assert node.knowledge.readings.service("logs").record.generation == 21
+
+
+@pytest.mark.slow
+async def test_twelve_nodes_in_bad_weather_are_one_again_ten_seconds_after_ten_minutes(
+    autojump_clock, live, network
+):
+    network.weather = Weather(delay=0.03, jitter=0.02, loss=0.02)
+    names = [f"node-{number}" for number in range(12)]
+    for number, name in enumerate(names):
+        live.add(name, area=["home", "abroad", "overseas"][number % 3])
+    live.fleet.publish()
+    await live.start(names[0], knows=[live.papers.records])
+    for name in names[1:]:
+        await live.start(name, seeds=names[:1])
+    await live.until(lambda: live.agree() and live.is_meshed(), within=60)
+
+    live.partition(names[:6], names[6:])
+    await trio.sleep(MINUTE)
+    for number in range(20):
+        live.tell(names[number % 12], live.fabric.service(f"new-{number}"))
+        live.tell(names[(number + 6) % 12], live.fabric.service(f"newer-{number}"))
+        await trio.sleep(1)
+    live.tell(names[0], live.fabric.service("demo", generation=2, revoked=True))
+    await trio.sleep(9 * MINUTE)
+    network.heal()
+    assert await live.until(live.agree, within=SAME_WITHIN) < SAME_WITHIN
+    await live.until(live.is_meshed, within=2 * MINUTE)
