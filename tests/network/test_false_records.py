@@ -76,9 +76,10 @@ async def test_a_word_about_another_node_is_refused(autojump_clock, three):
 async def test_a_record_larger_than_its_kind_may_be_is_refused(autojump_clock, three):
     live, fabric = three, three.fabric
     word = payload_with(fabric.offers("mallory", sequence=2**31), padding="x" * (9 << 10))
-    assert await slipped(live, signed(word, fabric.node_key("mallory"))) == {
-        Code.RECORD_TOO_LARGE: 1
-    }
+    # an edict that large cannot even be made here: another program's is too large to be looked at
+    edict = msgpack.packb([b"{" + b"x" * (65 << 10), [["a key", bytes(64)]]])
+    said = [signed(word, fabric.node_key("mallory")), edict]
+    assert await slipped(live, *said) == {Code.RECORD_TOO_LARGE: 2}
     assert is_linked(live)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from fabric.codes import Code
-from fabric.core.envelope import RECORD_TYPE, Envelope, Signature
+from fabric.core.envelope import MOST_PAYLOAD, RECORD_TYPE, Envelope, Signature
 from fabric.core.frames import MOST_ENVELOPE
 from fabric.core.records import KeyId
 from fabric.errors import RecordError
@@ -80,6 +80,8 @@ def envelope_from_json(text: str) -> Envelope:
 
 
 def _envelope(payload: Any, signatures: Any, kind: str) -> Envelope:  # noqa: ANN401 -- unproved
+    if type(payload) is bytes and len(payload) > MOST_PAYLOAD:
+        raise RecordError(Code.RECORD_TOO_LARGE, f"a payload of {len(payload)} bytes")
     made = tuple([Signature(KeyId(key_id), value) for key_id, value in signatures])
     return Envelope(payload, made, kind)
 
