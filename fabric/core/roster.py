@@ -7,7 +7,7 @@ This is the seam between identity and where it comes from. Admission, links and 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -17,6 +17,16 @@ from fabric.core.identity import NodeId, NodeName, node_id_of
 
 Address: TypeAlias = tuple[str, int]
 """Host and UDP port. The host may be a name; who dials resolves it."""
+
+_IN_CLOTHES: Final = "::ffff:"
+
+
+def plain(address: Address) -> Address:
+    """Return *address* as records and files spell it: a socket for both families shows IPv4 in
+    the clothes of IPv6."""
+    host, port = address
+    bare = host.removeprefix(_IN_CLOTHES)
+    return (bare, port) if "." in bare else address
 
 
 @frozen(kw_only=True)

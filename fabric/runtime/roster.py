@@ -18,7 +18,7 @@ from fabric.config import HostPort
 from fabric.core.identity import NodeId, NodeName, node_id_of
 from fabric.core.readings import Readings
 from fabric.core.records import EndpointRecord, NodeRecord
-from fabric.core.roster import Address, DialIntent, Direct, Member
+from fabric.core.roster import Address, DialIntent, Direct, Member, plain
 from fabric.core.views import Sworn
 
 MOST_BARRED: Final = 256
@@ -104,6 +104,7 @@ class DirectoryRoster:
 
     def saw(self, node: NodeId, address: Address) -> None:
         """Note that *node* proved its key at *address*, which we had dialled."""
+        address = plain(address)
         if self._seen_at.get(node) != address:
             self._seen_at[node] = address
             self.moved(node)
@@ -115,7 +116,7 @@ class DirectoryRoster:
             self._places.clear()
             for node in {*self.readings.members(), *self._seen_at}:
                 self._expect(node, self._expected)
-        return address in self._expected
+        return plain(address) in self._expected
 
     def moved(self, node: NodeId) -> None:
         """Take note that *node* may be elsewhere now, or a member where it was none."""

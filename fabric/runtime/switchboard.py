@@ -40,7 +40,7 @@ from fabric.core.frames import (
 )
 from fabric.core.identity import NodeId
 from fabric.core.records import EndpointRecord, Key, NodeRecord
-from fabric.core.roster import Address, Member
+from fabric.core.roster import Address, Member, plain
 from fabric.errors import RemoteProtocolError
 from fabric.runtime.clocks import Clocks
 from fabric.runtime.gossip import GossipPlane
@@ -165,6 +165,8 @@ class Switchboard:
         What it offers is not resolved for a while; what is open goes on.
         """
         link, member = self.peers.link_to(node), self.roster.by_id(node)
+        if link is not None and _address_of(link) == address:
+            return  # two cannot be at one address: the process that we are linked to has gone
         places = [HostPort(*address)] + ([HostPort(*_address_of(link))] if link else [])
         detail = f"{member.name if member else node} at {' and '.join(map(str, places))}"
         self.gossip.alarm(Code.DUPLICATE_IDENTITY, detail, node)
@@ -197,4 +199,4 @@ class Switchboard:
 
 def _address_of(link: Link) -> Address:
     host, port, *_ = link.connection.remote_address
-    return str(host), int(port)
+    return plain((str(host), int(port)))

@@ -1,7 +1,9 @@
 """Members and the ways to dial them: what each is pinned to, and what selectors see of it."""
 
+import pytest
+
 from fabric.core.identity import NodeName, node_id_of
-from fabric.core.roster import Direct, Member, Seed
+from fabric.core.roster import Direct, Member, Seed, plain
 from fabric.testing.factories import a_key
 
 KEY = bytes(a_key(1).verify_key)
@@ -37,3 +39,19 @@ def test_no_dial_has_room_for_a_pin_beside_its_peer() -> None:
     """The pin follows from the intended peer: a relay's or a candidate's cannot take its place."""
     assert [each.name for each in Direct.__attrs_attrs__] == ["peer", "address"]
     assert [each.name for each in Seed.__attrs_attrs__] == ["address"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "spelled"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:1", "::ffff:1"),
+        ("node.example", "node.example"),
+    ],
+)
+def test_an_address_of_ipv4_is_the_same_whichever_socket_shows_it(
+    shown: str, spelled: str
+) -> None:
+    assert plain((shown, 4433)) == (spelled, 4433)

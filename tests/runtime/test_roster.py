@@ -123,6 +123,14 @@ async def test_a_member_that_moved_is_expected_where_it_is_now(known):
     assert not known.roster.expects(("192.0.2.1", 1))
 
 
+async def test_a_member_is_expected_whichever_socket_shows_its_address(known):
+    known.hold(known.fabric.node("away"))
+    known.hold(known.fabric.endpoint("away", "192.0.2.1:1"))
+    assert known.roster.expects(("::ffff:192.0.2.1", 1))
+    known.roster.saw(known.fabric.node_id("away"), ("::ffff:192.0.2.1", 1))
+    assert known.ways("away") == [("192.0.2.1", 1)]
+
+
 async def test_an_address_is_expected_as_long_as_any_member_may_be_there(known):
     shared = "192.0.2.1:1"
     for name in ("away", "beyond"):
