@@ -238,10 +238,10 @@ class Offerings:
     def _remember(self, node: NodeId) -> None:
         """Note what counts as offered before, should the record of *node* expire."""
         offers, described = self.directory.offers(node), self.directory.node(node)
-        if offers is None or offers.record.revoked or not offers.record.services:
-            return
         if described is None or described.record.revoked:
             self._before.pop(node, None)
+        elif offers is None or offers.record.revoked or not offers.record.services:
+            return
         elif (
             described.standing == Standing.LIVE
             or offers.from_cache

@@ -306,6 +306,15 @@ def test_the_sweep_reads_a_tenth_of_all_nodes_a_second() -> None:
         assert sum(each.grade is Grade.HINT for each in offered) == 4 * second
 
 
+def test_of_a_node_that_is_none_any_more_nothing_is_remembered() -> None:
+    scene, node = an_active_service()
+    assert scene.registry.offerings.before(node) == {"demo"}
+    for key in (scene.fabric.offers("home-1").key, scene.fabric.node("home-1").key):
+        scene.say(Recorded(scene.directory.drop(key)))
+
+    assert scene.registry.offerings.before(node) == frozenset()
+
+
 def test_the_first_tick_reads_all_that_was_there_before() -> None:
     scene = ARegistry()
     scene.directory.hold(scene.fabric.service("demo"))
