@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # ASYNC109: a `timeout` that bounds one protocol step is part of a contract, as in connect().
 # ASYNC120: an exception lost to a cancellation that comes while it is handled is lost rightly.
 FLAKE8_ASYNC := --select ASYNC1,ASYNC2,ASYNC3 --extend-ignore ASYNC109,ASYNC120 \
-	--startable-in-context-manager serve_admin,serve_ingress,serve_egress,_serve_admin,keep_running
+	--startable-in-context-manager serve_admin,serve_ingress,serve_egress,_serve_admin,_serve_echo,keep_running
 
 .PHONY: up down test check fmt docs fuzz lab bench sim clean
 

@@ -122,11 +122,11 @@ class LiveFabric:
             quic=QuicConfig(listen=HostPort(*address)),
             **changes,
         )
-        run = partial(self._run, called or name, config, tuple(serves))
+        run = partial(self.keep_running, called or name, config, tuple(serves))
         node: Node = await self._nursery.start(run)
         return node
 
-    async def _run(
+    async def keep_running(
         self,
         called: str,
         config: NodeConfig,
@@ -134,10 +134,11 @@ class LiveFabric:
         *,
         task_status: trio.TaskStatus[Node],
     ) -> None:
+        """Run one process until it is ended, on the network and by the clock of *called*."""
         listen = config.quic.listen
         transport = self.network.transport((listen.host, listen.port))
         around = self.fleet.surroundings(called)
-        around |= {"transport": transport, "roles": {"egress": partial(_serve, serves)}}
+        around |= {"transport": transport, "roles": {"egress": partial(_serve_echo, serves)}}
         with trio.CancelScope() as scope:
             async with open_node(config, **around) as node:
                 life = self.lives[called] = Life(node, transport, scope)
@@ -268,7 +269,7 @@ class LiveFabric:
         return Code.from_wire(answer.code) if isinstance(answer, Refused) else None
 
 
-async def _serve(
+async def _serve_echo(
     services: Iterable[str],
     node: Node,
     _config: NodeConfig,
