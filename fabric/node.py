@@ -68,7 +68,7 @@ SETTLE_WITHIN: Final = 2.0
 """Seconds that a start waits for peers: each is tried once, and one that is away is no reason
 not to be ready."""
 
-SERVES_WITHIN: Final = 2.0
+SERVES_WITHIN: Final = 5.0
 """Seconds after which a node that serves nothing yet tells its peers so."""
 
 ENDING_WITHIN: Final = 1.0
@@ -219,7 +219,11 @@ class Node:
         )
 
     async def start(self, nursery: trio.Nursery, roles: Mapping[str, Role]) -> None:
-        """Start every plane in *nursery*, in the order of data flow, then *roles*."""
+        """Start every plane in *nursery*, in the order of data flow, then *roles*.
+
+        Roles come before peers were waited for: who was known before a restart asks at once for
+        what is served here.
+        """
         nursery.start_soon(self.refusals.run)
         for name, body in self.overlay.bodies(self.endpoint):
             backoff = Backoff(self.rng, floor=0.2, ceiling=5.0)
@@ -229,11 +233,11 @@ class Node:
         nursery.start_soon(keep_plane, self.planes, registry_plane.PLANE, registry, backoff)
         nursery.start_soon(self._accept_channels, self.overlay.local)
         self.overlay.advertise(self.endpoint)
-        with trio.move_on_after(SETTLE_WITHIN):
-            await self.overlay.settle()
         for name, role in roles.items():
             self.roles[name] = await nursery.start(_play, name, role, self, name=name)
         nursery.start_soon(self._tell_offers)
+        with trio.move_on_after(SETTLE_WITHIN):
+            await self.overlay.settle()
         self._begin()
 
     async def _accept_channels(self, link: AnyLink) -> None:

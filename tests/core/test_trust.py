@@ -391,7 +391,7 @@ def test_having_held_a_record_does_not_let_it_in_as_new():
 
 def test_what_is_held_of_a_retired_key_goes_when_its_time_is_over():
     node = FABRIC.node("home-1")
-    later = Times(node.expires_at + 31 * 86_400 + 86_400)
+    later = Times(node.expires_at + 61 * 86_400)  # thirty days of grace, and thirty more
 
     assert refused(signed(node, DIRECTORY[0]), a_trust(keys=RETIRED), held=True, now=later) == (
         Code.RECORD_TOO_OLD,

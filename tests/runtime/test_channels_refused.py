@@ -214,11 +214,12 @@ async def test_answering_twice_is_a_bug(autojump_clock, fleet):
 
 
 async def test_an_opener_that_gave_up_is_told_to_the_handler(autojump_clock, two):
-    seen = []
+    asked, seen = [], []
 
     async def accept_too_late(channel):
-        if seen:
+        if asked:
             return  # a probe: the service was asked for
+        asked.append(channel.id)
         with trio.CancelScope(shield=True):
             await trio.sleep(5)
         try:
