@@ -31,7 +31,7 @@ down:  ## end exactly the processes that `make up` started
 	@test ! -x $(BIN)/fabricctl || $(BIN)/fabricctl down || test $$? -eq 3  # 3: none was made
 
 test: $(VENV)/.test  ## the fast suite
-	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow and not figures'
 
 check: $(VENV)/.check  ## style, types, layers, architecture
 	@$(BIN)/ruff check .
@@ -59,7 +59,7 @@ bench: $(VENV)/.test  ## ratios against rivals measured in the same run; writes 
 	@$(BIN)/python -m tests.bench
 
 SEEDS ?= 20
-sim: $(VENV)/.product  ## what many nodes have promised, in virtual time; SEEDS seeds of each; an hour
+sim: $(VENV)/.test  ## what many nodes have promised, in virtual time; SEEDS seeds of each; hours
 	@missed=0; \
 	play() { $(BIN)/fabricctl sim --jobs 2 "$$@" || missed=1; echo; }; \
 	play --scenario wave --nodes 100 --loss 0.05 --seeds $(SEEDS); \
@@ -69,6 +69,7 @@ sim: $(VENV)/.product  ## what many nodes have promised, in virtual time; SEEDS 
 	play --scenario restarts --nodes 100 --loss 0.05 --skew 3600 --seeds $(SEEDS); \
 	play --scenario steady --nodes 100 --loss 0.05 --seeds 2; \
 	play --scenario flood --nodes 50 --loss 0.05 --seeds 2; \
+	$(BIN)/python -m pytest -q -n 2 -m figures || missed=1; \
 	exit $$missed
 
 clean: down

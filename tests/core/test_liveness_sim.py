@@ -42,13 +42,13 @@ def test_a_node_that_stops_for_five_seconds_is_dead_to_nobody(seed: int) -> None
     assert deaths_after_a_pause(seed, 16, 8) == []
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize(("size", "degree"), [(20, 19), (30, 8), (100, 8)])
 def test_a_pause_of_five_seconds_is_nobodys_death_over_a_hundred_seeds(size, degree) -> None:
     assert [seed for seed in range(100) if deaths_after_a_pause(seed, size, degree)] == []
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize(("size", "degree", "most"), [(20, 19, 7.5), (30, 8, 8.0), (100, 8, 9.0)])
 def test_a_death_is_seen_in_time_over_a_hundred_seeds(size, degree, most) -> None:
     times = sorted(time_to_see_a_death(seed, size, degree) for seed in range(100))
@@ -85,7 +85,7 @@ def test_at_rest_a_pair_costs_one_probe_and_its_answer_a_second() -> None:
     assert cost.size * 8 / cost.neighbours < 1_400, "bytes, with eight neighbours"
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize("loss", [0.0, 0.05])
 def test_a_hundred_nodes_with_eight_neighbours_leave_a_quarter_of_two_kilobytes(loss) -> None:
     cost = cost_at_rest(3, 100, 8, loss=loss)

@@ -9,7 +9,7 @@ import pytest
 
 SEEDS = os.environ.get("FABRIC_SIM_SEEDS", "3")
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.figures
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_the_same_seed_prints_the_same_bytes_whatever_the_hash_seed() -> None:
     assert printed("1", *SHORT) == printed("2", *SHORT)
 
 
-@pytest.mark.slow
+@pytest.mark.figures
 def test_every_scenario_is_played_again_to_the_byte() -> None:
     every = ("--scenario", "flood", "--scenario", "partition", "--scenario", "pause", *SHORT)
 
