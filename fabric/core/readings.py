@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fabric.core.directory import Directory
 from fabric.core.holding import Held
-from fabric.core.identity import NodeId, NodeName, node_id_of
+from fabric.core.identity import NodeId, NodeName
 from fabric.core.lifetimes import standing_of
 from fabric.core.records import (
     FABRIC,
@@ -53,10 +53,6 @@ class Readings:
     def member_named(self, name: NodeName) -> Sworn[NodeRecord] | None:
         record = self._directory.member_named(name)
         return None if record is None else self.member(record.node_id)
-
-    def member_with(self, public_key: bytes) -> Sworn[NodeRecord] | None:
-        """Return the member that holds *public_key*."""
-        return self.member(node_id_of(public_key))
 
     def members(self) -> Mapping[NodeId, NodeRecord]:
         """Return every node that is not revoked, expired or not. Not to be changed."""

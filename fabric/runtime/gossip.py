@@ -22,7 +22,6 @@ blocks: what leaves is put in bounded outboxes, what is to be stored is handed t
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NoReturn, Protocol
 
@@ -41,6 +40,7 @@ from fabric.core.records import Key
 from fabric.core.wave import Item, Send
 from fabric.runtime.beat import next_beat
 from fabric.runtime.events import EventBus
+from fabric.runtime.in_turn import InTurn
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.timer import Timer
 from fabric.store.peer_cache import PeerCache
@@ -58,9 +58,6 @@ QUIET_FOR: Final = 60.0
 PART_BYTES: Final = 16 << 10
 """Of records in one frame, unless one alone is larger: what a probe may have to wait behind, and
 far below the longest frame that anybody reads."""
-
-MOST_QUEUED: Final = 4096
-"""Events that wait for the one being carried out. They come from this node itself: one or two."""
 
 
 class Outward(Protocol):
@@ -103,25 +100,21 @@ class GossipPlane:
     alarms: dict[Code, str] = field(init=False, factory=dict)
     """What somebody has to look at, with what was last said of it."""
     _alarmed_at: dict[Code, float] = field(init=False, factory=dict)
-    _queue: deque[told.Event] = field(init=False, factory=deque)
-    _is_busy: bool = field(init=False, default=False)
     _refused: told.Refused | None = field(init=False, default=None)
     """Why the record before was not taken; the last of several."""
     _timer: Timer = field(init=False, factory=Timer)
+    _turns: InTurn[told.Event] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = InTurn(self._take)
 
     # -- in --
     def receive(self, event: told.Event) -> None:
         """Let the core take *event*, and carry out what follows; after the one at hand, if any."""
-        if len(self._queue) < MOST_QUEUED:
-            self._queue.append(event)
-        if self._is_busy:
-            return
-        self._is_busy = True
-        try:
-            while self._queue:
-                self.carry_out(self.core.receive(self._queue.popleft(), self.moment()))
-        finally:
-            self._is_busy = False
+        self._turns.put(event)
+
+    def _take(self, event: told.Event) -> None:
+        self.carry_out(self.core.receive(event, self.moment()))
 
     def publish(self, envelope: Envelope) -> None:
         """Let *envelope* begin its way here."""

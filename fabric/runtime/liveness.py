@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NoReturn, Protocol
 
@@ -20,6 +19,7 @@ from fabric.core.readings import Readings
 from fabric.core.records import Key, NodeRecord
 from fabric.runtime.beat import next_beat
 from fabric.runtime.events import EventBus
+from fabric.runtime.in_turn import InTurn
 from fabric.runtime.metrics import Metrics
 from fabric.runtime.timer import Timer
 
@@ -52,10 +52,11 @@ class LivenessPlane:
     """Told of the digest that rode on a peer's probe."""
     turned: list[Callable[[NodeId, told.State], None]] = field(init=False, factory=list)
     """Called, in order, when the state of a node turns."""
-    _queue: deque[told.Event] = field(init=False, factory=deque)
-    """Events that wait for the one being carried out; they come from this node: one or two."""
-    _is_busy: bool = field(init=False, default=False)
     _timer: Timer = field(init=False, factory=Timer)
+    _turns: InTurn[told.Event] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = InTurn(self._take)
 
     # -- in --
     def changed(self, key: Key) -> None:
@@ -70,20 +71,11 @@ class LivenessPlane:
             self.receive(told.Struck(node))
 
     def receive(self, event: told.Event) -> None:
-        """Let the core take *event*, and carry out what follows; after the one at hand, if any.
+        """Let the core take *event*, and carry out what follows; after the one at hand, if any."""
+        self._turns.put(event)
 
-        What a turn or a digest leads to may be an event again. It waits, or the moment to wake at
-        that follows from it would be overwritten by that of the event before.
-        """
-        self._queue.append(event)
-        if self._is_busy:
-            return
-        self._is_busy = True
-        try:
-            while self._queue:
-                self._carry_out(self.core.receive(self._queue.popleft(), trio.current_time()))
-        finally:
-            self._is_busy = False
+    def _take(self, event: told.Event) -> None:
+        self._carry_out(self.core.receive(event, trio.current_time()))
 
     def leave(self) -> None:
         """Say that this node goes; what that puts in outboxes has to leave before the links do."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -32,21 +32,6 @@ def seconds(_item: object, attribute: Any, value: object) -> None:  # noqa: ANN4
     """A number that is no NaN: SQLite would make nothing of one."""
     if type(value) is bool or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{attribute.name} is not a number of seconds")
-
-
-class Heard(Protocol):
-    """How a record came here. Whatever has these is taken."""
-
-    @property
-    def from_peer(self) -> NodeId | None: ...
-    @property
-    def hops(self) -> int: ...
-    @property
-    def age(self) -> float: ...
-    @property
-    def wave_id(self) -> bytes: ...
-    @property
-    def at(self) -> float: ...
 
 
 @frozen

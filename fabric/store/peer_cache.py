@@ -43,6 +43,7 @@ import trio
 from attrs import define, field
 
 from fabric.codes import Code
+from fabric.core.holding import Heard
 from fabric.core.records import Key
 from fabric.errors import ConfigError
 from fabric.store.blocking import RunBlocking, in_one_thread
@@ -50,7 +51,6 @@ from fabric.store.database import Damaged
 from fabric.store.disk import Disk
 from fabric.store.kept import (
     Fact,
-    Heard,
     Item,
     KnownCandidate,
     KnownPeer,

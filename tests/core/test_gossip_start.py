@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve, frozen
 
@@ -105,12 +107,12 @@ class Row:
     at: float = 0.0
 
 
-def row(record: Record | Envelope, key: Key | None = None, **how: object) -> Row:
+def row(record: Record | Envelope, key: Key | None = None, **how: Any) -> Row:
     envelope = record if isinstance(record, Envelope) else KEYS.signed(record)
     if key is None:
         assert isinstance(record, Record)
         key = record.key
-    return Row(key, pack_envelope(envelope), **how)  # type: ignore[arg-type]
+    return Row(key, pack_envelope(envelope), **how)
 
 
 def test_what_the_disk_gives_back_is_held_in_whatever_order_it_comes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import attrs
 import pytest
@@ -24,9 +25,9 @@ def a_wave(*peers: str, seed: int = 1, **fields: int) -> Wave:
     return wave
 
 
-def carried(key: Key = KEY, *, hops: int = 4, at: float = 0.0, **fields: object) -> Carried:
+def carried(key: Key = KEY, *, hops: int = 4, at: float = 0.0, **fields: Any) -> Carried:
     usual = {"packed": (b"envelope",), "wave_id": b"a wave.."}
-    return Carried(key=key, hops_left=hops, at=at, **(usual | fields))  # type: ignore[arg-type]
+    return Carried(key=key, hops_left=hops, at=at, **(usual | fields))
 
 
 def reached(sends: list[Send]) -> list[NodeId]:

@@ -6,6 +6,7 @@ is linked to, in frames of :data:`IN_A_FRAME` records, as fast as is asked.
 
 from __future__ import annotations
 
+import abc
 from typing import ClassVar, Final
 
 from attrs import define, field
@@ -26,7 +27,7 @@ IN_A_FRAME: Final = 10
 
 
 @define(eq=False)
-class Fault:
+class Fault(abc.ABC):
     """A node that says, besides, *rate* records a second to each of its peers."""
 
     fleet: Fleet
@@ -57,8 +58,9 @@ class Fault:
         self.said += 1
         return pack_envelope(self._make(self.said))
 
+    @abc.abstractmethod
     def _make(self, number: int) -> Envelope:
-        raise NotImplementedError
+        """Return the record of that number, signed by whoever the fault has sign it."""
 
     def _word(self, subject: NodeId, number: int) -> OffersRecord:
         """Return an offer of *subject* that nobody has heard before."""
