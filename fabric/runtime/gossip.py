@@ -22,7 +22,7 @@ blocks: what leaves is put in bounded outboxes, what is to be stored is handed t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final, NoReturn, Protocol
 
 import structlog
@@ -32,9 +32,10 @@ from attrs import define, field
 from fabric.codes import Code
 from fabric.core import gossip_events as told
 from fabric.core.envelope import Envelope
-from fabric.core.frames import MOST_RECORDS, Frame, Records
+from fabric.core.frames import Frame, Records
 from fabric.core.gossip import Gossip
 from fabric.core.identity import NodeId
+from fabric.core.parcels import parcels
 from fabric.core.planes import Planes
 from fabric.core.records import Key
 from fabric.core.wave import Item, Send
@@ -54,10 +55,6 @@ FLOOR: Final = "time_floor"
 
 QUIET_FOR: Final = 60.0
 """Seconds between two lines of one alarm: a person reads no faster."""
-
-PART_BYTES: Final = 16 << 10
-"""Of records in one frame, unless one alone is larger: what a probe may have to wait behind, and
-far below the longest frame that anybody reads."""
 
 
 class Outward(Protocol):
@@ -151,15 +148,14 @@ class GossipPlane:
     # -- out --
     def carry_out(self, effects: Iterable[told.Effect]) -> None:
         """Do what the core decided: for what it was told before there was this plane."""
-        outgoing: dict[NodeId, list[Item]] = {}
+        sends: list[Send] = []
         for effect in effects:
             if isinstance(effect, Send):
-                outgoing.setdefault(effect.to, []).append(effect.item)
+                sends.append(effect)
             else:
                 self._do(effect)
-        for to, items in outgoing.items():
-            for part in in_parts(items):
-                self._post(to, part)
+        for to, items in parcels(sends):
+            self._post(to, items)
 
     def _post(self, to: NodeId, items: tuple[Item, ...]) -> None:
         if not self.outward.post(to, Records(items=items)):
@@ -222,16 +218,3 @@ class GossipPlane:
         self._alarmed_at[code] = now
         log.error("directory.alarm", code=code, detail=detail, peer=from_peer, remedy=code.remedy)
         self.events.publish("directory.alarm", code=code, detail=detail, peer=from_peer)
-
-
-def in_parts(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
-    """Yield *items* in order, as many at a time as go into one frame."""
-    part: list[Item] = []
-    size = 0
-    for item in items:
-        size += len(item[0])
-        if part and (size > PART_BYTES or len(part) == MOST_RECORDS):
-            yield tuple(part)
-            part, size = [], len(item[0])
-        part.append(item)
-    yield tuple(part)

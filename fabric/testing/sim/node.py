@@ -8,7 +8,6 @@ The registry is not among them: it opens channels, and nothing depends on it.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -23,17 +22,19 @@ from fabric.core.codec.records import encode_record
 from fabric.core.directory import Directory
 from fabric.core.diversity import Bounds, Place, targets_for
 from fabric.core.envelope import Envelope, sign_payload
-from fabric.core.frames import MOST_RECORDS, Alive, Frame, Records
+from fabric.core.frames import Alive, Frame, Records
 from fabric.core.gossip import Gossip
 from fabric.core.holding import Heard
 from fabric.core.identity import FabricId, NodeId
 from fabric.core.intake import BARRED_FOR
 from fabric.core.liveness import Liveness
 from fabric.core.neighbours import Neighbours
+from fabric.core.parcels import parcels
 from fabric.core.readings import Readings
 from fabric.core.records import Key, NodeRecord, OwnWord, Policy, Record
 from fabric.core.roster import Address
-from fabric.core.wave import Item, Send
+from fabric.core.wave import Send
+from fabric.runtime.in_turn import InTurn
 from fabric.testing.records import public
 from fabric.testing.sim.clockwork import Clockwork
 from fabric.testing.sim.dials import Dials
@@ -84,14 +85,14 @@ class SimNode:
     dials: Dials = field(init=False)
     _floor: Floor = field(init=False)
     _barred: dict[NodeId, float] = field(init=False, factory=dict)
-    _queue: deque[gossip_events.Event] = field(init=False, factory=deque)
-    _is_busy: bool = field(init=False, default=False)
+    _turns: InTurn[gossip_events.Event] = field(init=False)
     _wakes: dict[str, float] = field(init=False, factory=dict)
     _said_at: dict[type[OwnWord], float] = field(init=False, factory=dict)
     _words: dict[type[OwnWord], dict[str, Any]] = field(init=False, factory=dict)
     _above: dict[type[OwnWord], int] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        self._turns = InTurn(self._take)
         papers = self.papers
         self.trust = SharedTrust(papers.fabric.id, papers.root, papers.found)
         self._floor = Floor.opened(self.unix_now(), given=[papers.born])
@@ -178,26 +179,21 @@ class SimNode:
     # -- gossip --
     def tell_gossip(self, event: gossip_events.Event) -> None:
         """As :meth:`fabric.runtime.gossip.GossipPlane.receive`."""
-        self._queue.append(event)
-        if self._is_busy:
-            return
-        self._is_busy = True
-        while self._queue:
-            self._carry_out(self.gossip.receive(self._queue.popleft(), self.moment()))
-        self._is_busy = False
+        self._turns.put(event)
+
+    def _take(self, event: gossip_events.Event) -> None:
+        self._carry_out(self.gossip.receive(event, self.moment()))
 
     def _carry_out(self, effects: Iterable[gossip_events.Effect]) -> None:
-        outgoing: dict[NodeId, list[Item]] = {}
+        sends: list[Send] = []
         for effect in effects:
             if isinstance(effect, Send):
-                outgoing.setdefault(effect.to, []).append(effect.item)
+                sends.append(effect)
             else:
                 self._do(effect)
-        for to, items in outgoing.items():
-            for start in range(0, len(items), MOST_RECORDS):
-                some = tuple(items[start : start + MOST_RECORDS])
-                if self.ether.send(self, to, Records(items=some)):
-                    self.watcher.passed_on(self, to, some)
+        for to, some in parcels(sends):
+            if self.ether.send(self, to, Records(items=some)):
+                self.watcher.passed_on(self, to, some)
 
     def _do(self, effect: gossip_events.Effect) -> None:
         match effect:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from fabric.core.codec import MAX_FRAME, encode
 from fabric.core.frames import MOST_ENVELOPE, MOST_RECORDS, Records
-from fabric.runtime.gossip import PART_BYTES, in_parts
+from fabric.core.parcels import PART_BYTES, in_parts
 
 
 def an_item(size: int, number: int = 0):
@@ -14,7 +14,7 @@ def an_item(size: int, number: int = 0):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from([1, 400, 5000, PART_BYTES, MOST_ENVELOPE]), min_size=1))
-def test_all_records_leave_in_order_andin_parts_that_fit(sizes):
+def test_all_records_leave_in_order_and_in_parts_that_fit(sizes):
     items = [an_item(size, number) for number, size in enumerate(sizes)]
 
     parts = list(in_parts(items))
