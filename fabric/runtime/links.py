@@ -28,7 +28,7 @@ from attrs import define, field
 from fabric.codes import Code
 from fabric.core.admission import Myself
 from fabric.core.codec import encode
-from fabric.core.frames import Bye, Draining, Frame
+from fabric.core.frames import Bye, Draining, Frame, ProbeAck
 from fabric.core.roster import Member
 from fabric.core.standing import Claim
 from fabric.errors import RemoteProtocolError
@@ -159,9 +159,13 @@ class Link:
     # -- control --
     async def _listen(self) -> None:
         while True:
-            self._hear(await self.control.receive())
-            # One piece may hold thousands of frames, and others want their turn between them.
-            await trio.lowlevel.checkpoint()
+            frame = await self.control.receive()
+            self._hear(frame)
+            if isinstance(frame, ProbeAck):
+                self.connection.acknowledge()
+            if not self.control.reader.is_between_frames:
+                # One piece may hold thousands, and others want their turn between them.
+                await trio.lowlevel.checkpoint()
             if self.paused_until > trio.current_time():
                 await trio.sleep_until(self.paused_until)
 
@@ -178,7 +182,16 @@ class Link:
         return self.outbox.offer(frame)
 
     async def _drain(self) -> None:
-        await self.outbox.drain(self._send)
+        await self.outbox.drain(self._send, self._send_at_once)
+
+    def _send_at_once(self, data: bytes) -> bool:
+        if self._telling.locked():
+            return False
+        try:
+            self.control.stream.send_nowait(data)
+        except (trio.WouldBlock, QuicError):
+            return False
+        return True
 
     async def _send(self, data: bytes) -> None:
         """Write *data*. A peer that does not take it in time is closed: it may be cut in two."""

@@ -6,7 +6,9 @@ is followed by the next.
 
 Two lanes: records and rolls can be many and large, and repair follows if they come late. All else
 is small and about this moment, so it goes first and has room of its own: a probe neither waits
-behind a wave nor is lost because of one. Each lane keeps its order.
+behind a wave nor is lost because of one. Each lane keeps its order. While nothing waits at all,
+what would go first goes at once, without the task: the answer to a probe leaves with the
+acknowledgement of the probe, and the process has slept again before a task would have run.
 """
 
 from __future__ import annotations
@@ -58,12 +60,17 @@ class _Lane:
         return self._frames.popleft()
 
 
+def _never(_data: bytes) -> bool:
+    return False
+
+
 @define(eq=False)
 class Outbox:
     """Belongs to one stream. :meth:`offer` from anywhere, :meth:`drain` from one task."""
 
     dropped: int = field(init=False, default=0)
     """Frames that found no room."""
+    _send_at_once: Callable[[bytes], bool] = field(init=False, default=_never)
     _prompt: _Lane = field(init=False, factory=lambda: _Lane(MOST_PROMPT_BYTES))
     _patient: _Lane = field(init=False, factory=lambda: _Lane(MOST_BYTES))
     _filled: trio.Event = field(init=False, factory=trio.Event)
@@ -78,6 +85,8 @@ class Outbox:
         """Queue *frame*, or return that there is no room for it. Never blocks."""
         data = encode(frame)
         lane = self._patient if isinstance(frame, Records | RollCall) else self._prompt
+        if lane is self._prompt and not self.held and self._send_at_once(data):
+            return True
         # Whoever reads it would end the connection over a frame that is too long.
         if len(data) > MAX_FRAME or not lane.put(data):
             self.dropped += 1
@@ -85,11 +94,18 @@ class Outbox:
         self._filled.set()
         return True
 
-    async def drain(self, send: Callable[[bytes], Awaitable[None]]) -> NoReturn:
+    async def drain(
+        self,
+        send: Callable[[bytes], Awaitable[None]],
+        send_at_once: Callable[[bytes], bool] = _never,
+    ) -> NoReturn:
         """Hand over what is queued, piece by piece, until cancelled or *send* raises.
 
-        What was handed over is gone, whether or not *send* got it out.
+        What was handed over is gone, whether or not *send* got it out. *send_at_once* writes bytes
+        if the stream takes them whole, now, and tells whether it did. It is asked from here on:
+        what is offered before may have to stay behind others' first words on the stream.
         """
+        self._send_at_once = send_at_once
         while True:
             await self._filled.wait()
             await send(self._next_piece())

@@ -76,6 +76,14 @@ SERVER_NAME = "node.fabric.invalid"
 MAX_UNPACKED = 512
 """Datagrams made ahead of flushes where events wait for that: 5 ms. More is seldom queued."""
 
+ACK_TIMER = "ack_application"
+"""The core's word for an acknowledgement that waits for something to ride on."""
+
+ACK_HOLD = 0.002
+"""Seconds that the acknowledgement of a lone datagram waits for the answer. The core sends most of
+them at once: a datagram, and a wake-up, more for each request at each end. Far below the 25 ms
+that a peer allows for."""
+
 IDLE_REASON = "Idle timeout"
 """The core's words for it. A stateless reset is the other end without a close, without words."""
 
@@ -140,6 +148,11 @@ class Engine(QuicConnection):
         self.holds_events = False
         """Whether events wait until what is packed has left."""
         self._unpacked: list[bytes] = []
+        self._heard = 0
+        """Datagrams that came since one left, from the first on that calls for an acknowledgement;
+        two are as good as many."""
+        self._heard_at = -math.inf
+        """When the first of them came."""
         self._handed = 0
         """Bytes handed to the core since it was last looked how many it has not sent."""
         super().__init__(
@@ -198,13 +211,22 @@ class Engine(QuicConnection):
         core = self._core
         if segment and segment < len(buffer):
             report = core.receive_gro_buffer(buffer, segment, PEER, now)
+            self._heard += 2  # or more, which is the same
         else:
             report = core.receive_datagram(buffer, PEER, now)
+            self._hear(now)
         self._take_events(now)
         if report[2] == 0:
             return False
         self._idle_at = now + self._idle_timeout
         return True
+
+    def _hear(self, now: float) -> None:
+        """Count one datagram; the first only if it calls for an acknowledgement."""
+        if self._heard:
+            self._heard += 1
+        elif self._waits_to_acknowledge():
+            self._heard, self._heard_at = 1, now
 
     def on_timer(self, now: float) -> None:
         """Let everything due at *now* happen."""
@@ -266,6 +288,8 @@ class Engine(QuicConnection):
         core = self._core
         if core is None:
             return []
+        if self._heard:
+            self._acknowledge()
         transmit = core.poll_transmit
         datagrams, self._unpacked = self._unpacked[:limit], self._unpacked[limit:]
         if len(datagrams) < limit:
@@ -276,6 +300,8 @@ class Engine(QuicConnection):
                 self._has_emptied()
                 break
             datagrams.append(sent[0])
+        if datagrams:
+            self._heard = 0
         return datagrams
 
     def poll_within(self, allowance: int, now: float, limit: int) -> list[bytes]:
@@ -298,10 +324,12 @@ class Engine(QuicConnection):
         """
         if self.holds_events and self._is_empty:
             return -math.inf  # they can be taken now, and nobody may come to feed us
-        timer = None if self._core is None else self._core.get_timer()
+        timer = self._timer()
         if timer is None:
             return None
         kind, at = timer
+        if kind == ACK_TIMER and self._heard == 1:
+            return max(at, self._heard_at + ACK_HOLD)
         if at > latest_probe and (kind == "loss_detection" or self.is_probing):
             return latest_probe
         return at
@@ -320,7 +348,7 @@ class Engine(QuicConnection):
         kick doubles the core's interval, and once it reaches beyond the idle deadline none is
         possible any more: *saving_one_at*, the time now, refuses the last that is.
         """
-        timer = None if self._core is None else self._core.get_timer()
+        timer = self._timer()
         if timer is None or timer[0] != "loss_detection":
             return False
         due: float = timer[1]
@@ -329,6 +357,29 @@ class Engine(QuicConnection):
             return False
         self._core.handle_timer(due)
         return True
+
+    # -- acknowledgements --
+    def _acknowledge(self) -> None:
+        """Let an acknowledgement that is not due yet leave with the next datagram."""
+        if self._waits_to_acknowledge():
+            self._core.handle_timer(self._core.get_timer()[1])
+
+    def may_wait(self, now: float) -> bool:
+        """Return whether all there is to send is one datagram's acknowledgement, just come.
+
+        The core would send it bare, at once, and the answer behind it. Asked before :meth:`poll`,
+        of an engine that was handed nothing since.
+        """
+        if self._heard != 1 or not self._is_empty or now >= self._heard_at + ACK_HOLD:
+            return False
+        return self._waits_to_acknowledge()
+
+    def _waits_to_acknowledge(self) -> bool:
+        timer = self._timer()
+        return timer is not None and timer[0] == ACK_TIMER
+
+    def _timer(self) -> tuple[str, float] | None:
+        return None if self._core is None else self._core.get_timer()
 
     # -- streams --
     def open(self, *, unidirectional: bool = False) -> int:

@@ -107,6 +107,8 @@ class Connection:
         self._peer_streams = PeerStreams()
         self._pings: dict[int, tuple[float, trio.Event]] = {}
         self._ping_ids = itertools.count(1)
+        self._has_said = False
+        """Whether anything but the engine may have something to send."""
         self._path_ping = 0
         self._packets_under_key = 0
         self._probed_at = self.last_heard
@@ -191,6 +193,13 @@ class Connection:
         self._check_open()
         return trio.current_time() - started
 
+    def acknowledge(self) -> None:
+        """Acknowledge now what was heard, since nothing will be said that it could ride on.
+
+        Else it would wait for that, and the process wake up once more for it.
+        """
+        self.touch()
+
     # -- streams --
     async def open_stream(self) -> Stream:
         """Open a bidirectional stream; waits while the peer's limit of streams is reached."""
@@ -265,6 +274,7 @@ class Connection:
 
     def touch(self) -> None:
         """Have what is queued sent: now, or with the others' in the pump's next pass."""
+        self._has_said = True
         if not self.dirty:
             self.endpoint.touch(self)
 
@@ -299,6 +309,9 @@ class Connection:
     def poll(self, now: float, limit: int) -> list[bytes]:
         """Return datagrams to send to :attr:`peer` now."""
         self.credit.write()
+        has_said, self._has_said = self._has_said, False
+        if not has_said and self.engine.may_wait(now):
+            return []
         if self.allowance is None:
             datagrams = self.engine.poll(now, limit)
         else:

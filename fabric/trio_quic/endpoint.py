@@ -395,8 +395,13 @@ class Endpoint:
 
     def _arm(self, connection: Connection) -> None:
         at = connection.next_timer()
-        if self._timers.arm(connection, at) and self._scope is not None:
+        is_earlier = self._timers.arm(connection, at)
+        if self._scope is None:
+            return
+        if is_earlier:
             self._scope.deadline = min(at, self._scope.deadline)
+        elif self._timers.first is connection and self._scope.deadline > -math.inf:
+            self._scope.deadline = self._next_due()  # what left now need not wake the pump later
 
     def _offer(self, connection: Connection) -> None:
         try:

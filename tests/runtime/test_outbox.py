@@ -188,3 +188,47 @@ async def test_the_end_of_the_stream_ends_the_draining(outbox):
 
     with pytest.raises(trio.ClosedResourceError):
         await outbox.drain(send)
+
+
+# -- at once --
+@pytest.fixture
+async def prompt_peer(outbox: Outbox, nursery: trio.Nursery):
+    """A peer whose stream has room: what is small reaches it without the task."""
+    peer = APeer()
+
+    def take(piece: bytes) -> bool:
+        peer.pieces.append(piece)
+        return True
+
+    nursery.start_soon(outbox.drain, peer.send, take)
+    await wait_all_tasks_blocked()
+    return peer
+
+
+async def test_a_probe_leaves_at_once_while_nothing_waits(outbox, prompt_peer):
+    outbox.offer(a_probe())
+
+    assert prompt_peer.frames == [a_probe()]
+    assert outbox.held == 0
+
+
+async def test_records_never_leave_at_once_and_a_probe_behind_them_does_neither(
+    outbox, prompt_peer
+):
+    outbox.offer(a_wave(100))
+    outbox.offer(a_probe())
+
+    assert not prompt_peer.pieces
+    await prompt_peer.take(1)
+    assert prompt_peer.frames == [a_probe(), a_wave(100)]
+
+
+async def test_what_is_offered_before_the_draining_waits_for_it(outbox, nursery):
+    taken: list[bytes] = []
+    outbox.offer(a_probe(1))
+    peer = APeer()
+    nursery.start_soon(outbox.drain, peer.send, lambda piece: not taken.append(piece))
+    outbox.offer(a_probe(2))
+
+    await peer.take(1)
+    assert (taken, peer.frames) == ([], [a_probe(1), a_probe(2)])
