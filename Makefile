@@ -49,7 +49,7 @@ docs: $(VENV)/.check  ## write the reference pages that are made from the code
 	@$(BIN)/python docs/generate.py
 
 FUZZ ?= 1000000
-fuzz: $(VENV)/.test  ## a million inputs into every decoder, or FUZZ of them; two processes
+fuzz: $(VENV)/.test  ## a million inputs, or FUZZ of them, shared among the decoders; two processes
 	@FABRIC_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -n 2 tests/core/test_codec_fuzz.py
 
 lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
