@@ -33,6 +33,9 @@ their 90 days: what is so near its end was forgotten at least twice."""
 MOST_LINES: Final = 32
 """What is shown of a node at once: who has more to mend begins with these."""
 
+MOST_NAMED: Final = 4
+"""Peers named in one line."""
+
 Complaint: TypeAlias = tuple[Code, str]
 """A code and the details, empty where the code's sentence says it all."""
 
@@ -42,6 +45,7 @@ def health_rows(overlay: Overlay, services: Services) -> list[Row]:
     knowledge = overlay.knowledge
     found = itertools.chain(
         _own_record(knowledge),
+        _shut_out(overlay),
         knowledge.alarms.items(),
         _clock(knowledge),
         _skew(overlay.clocks),
@@ -71,6 +75,19 @@ def _own_record(knowledge: Knowledge) -> Iterator[Complaint]:
         yield Code.REVOKED, f"this node, {sworn.record.name}"
     else:
         yield from _age(knowledge, sworn, "this node's record")
+
+
+def _shut_out(overlay: Overlay) -> Iterator[Complaint]:
+    """Yield who says that this node is revoked. Links to it end before its tombstone comes."""
+    readings = overlay.knowledge.readings
+    sayers = sorted(
+        peer.member.name
+        for node, peer in overlay.peers.by_id.items()
+        if peer.reason is Code.REVOKED and peer.link is None and not readings.is_revoked(node)
+    )
+    if sayers and not readings.is_revoked(overlay.knowledge.me):
+        others = f" and {len(sayers) - MOST_NAMED} more" if len(sayers) > MOST_NAMED else ""
+        yield Code.REVOKED, f"this node, as {', '.join(sayers[:MOST_NAMED])}{others} will have it"
 
 
 def _clock(knowledge: Knowledge) -> Iterator[Complaint]:

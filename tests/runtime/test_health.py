@@ -46,6 +46,19 @@ async def test_a_revoked_node_says_so(autojump_clock, fleet, start):
     assert complaints(node) == {"revoked": "this node, home"}
 
 
+async def test_a_node_that_others_shut_out_as_revoked_says_so_without_its_tombstone(
+    autojump_clock, fleet, two
+):
+    home, away = await two()
+    fabric = fleet.papers.fabric
+    away.publish(fabric.signed(fabric.node("home", revoked=True, generation=2)))
+    await trio.sleep(10)
+
+    assert not home.overlay.knowledge.readings.is_revoked(home.node_id)
+    assert complaints(home)["revoked"] == "this node, as away will have it"
+    assert "revoked" not in complaints(away)
+
+
 async def test_a_record_near_its_end_is_told_then_its_grace_then_its_end(
     autojump_clock, fleet, start
 ):
