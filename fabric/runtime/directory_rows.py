@@ -133,8 +133,13 @@ class DirectoryRows:
         return sworn.record.name if sworn is not None else node
 
     def _id_of(self, name: str) -> str:
+        """Return the id of the node called *name*: a member's, or else that of one revoked."""
         sworn = self._knowledge.readings.member_named(NodeName(name))
-        return sworn.record.node_id if sworn is not None else name
+        if sworn is not None:
+            return sworn.record.node_id
+        keys = self._knowledge.directory.keys()
+        nodes = (key for key in keys if key.kind == NodeRecord.KIND)
+        return next((key.subject for key in nodes if self._name_of(key) == name), name)
 
     def _name_in(self, record: Record) -> str | None:
         """Return whom *record* is about, if about a node, and if that has a name here."""

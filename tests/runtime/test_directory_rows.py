@@ -94,6 +94,15 @@ async def test_a_trace_says_who_told_it_how_far_it_came_and_what_it_says(autojum
     assert home.trace(Key("offers", "nobody")) is None
 
 
+async def test_a_revoked_node_is_traced_by_the_name_that_it_had(autojump_clock, fleet, two):
+    home, away = await two()
+    fabric = fleet.papers.fabric
+    home.publish(fabric.signed(fabric.node("away", revoked=True, generation=2)))
+
+    found = home.trace(Key("node", "away"))
+    assert (found["key"], found["revoked"]) == (f"node/{away.node_id}", True)
+
+
 async def test_what_anti_entropy_brought_says_so(autojump_clock, fleet, nursery, record):
     home = await nursery.start(fleet.keep_running, "home")
     home.publish(record("late"))
