@@ -50,7 +50,8 @@ docs: $(VENV)/.check  ## write the reference pages that are made from the code
 
 FUZZ ?= 1000000
 fuzz: $(VENV)/.test  ## a million inputs, or FUZZ of them, shared among the decoders; two processes
-	@FABRIC_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -n 2 tests/core/test_codec_fuzz.py
+	@FABRIC_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -n 2 \
+		tests/core/test_codec_fuzz.py tests/trio_quic/test_fuzz_flights.py
 
 lab: $(VENV)/.test  ## real processes, faults, strangers; minutes
 	@$(BIN)/python -m pytest -q -m slow

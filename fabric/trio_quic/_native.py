@@ -458,7 +458,7 @@ class Engine(QuicConnection):
         self._tls = _SPENT
 
     def abandon(self) -> None:
-        """Never call the core again: it failed, and after a panic its lock is poisoned."""
+        """Never call the core again: it has ended, or failed and its lock may be poisoned."""
         self._core = None
         self.holds_events = False
 

@@ -371,6 +371,9 @@ class Endpoint:
         limit = self.settings.datagrams_per_flush
         connection.dirty = False
         if connection.terminated.is_set():
+            # It and its streams know each other: what the core holds must not wait with them for
+            # the collector. Here, for whatever ended it was still at work when it was forgotten.
+            connection.engine.abandon()
             return
         try:
             datagrams = connection.poll(now, limit)

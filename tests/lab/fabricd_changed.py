@@ -5,6 +5,11 @@
 - ``reaches``: ports. Datagrams to and from any other are lost, as a packet filter loses them: at
   the node's own socket, because a packet filter takes a privilege that tests should not need.
 - ``mute``: a path. As long as a file is there, no link has a stream for anti-entropy.
+- ``overheard``: ports, whom it speaks to and where that is heard: see
+  :mod:`fabric.testing.eavesdropping`.
+- ``guards``: what its driver is told of strangers in place of its defaults: fields of
+  :class:`.Settings`.
+- ``ingress``: true. The program is `fabric-ingress`.
 - ``credulous``: true. What peers may cost is not bounded, and no forger is barred.
 """
 
@@ -12,17 +17,21 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
+from attrs import evolve
 
-from cli.daemon import FABRICD, run
+from cli.daemon import FABRIC_INGRESS, FABRICD, run
+from fabric import node
 from fabric.core import correspondents
 from fabric.core.budgets import Windows
 from fabric.core.gossip_events import Stream
 from fabric.core.intake import Intake
 from fabric.runtime import starting
 from fabric.runtime.sync import SyncStreams
+from fabric.testing.eavesdropping import open_overheard_socket
 from fabric.trio_quic import UdpSocket, open_udp_socket
 
 
@@ -49,6 +58,16 @@ def wall_in(reaches):
         return walled
 
     replace(starting, "open_udp_socket", open_walled)
+
+
+def let_overhear(towards, heard_at):
+    opened = partial(open_overheard_socket, towards=towards, heard_at=heard_at)
+    replace(starting, "open_udp_socket", opened)
+
+
+def guard_by(guards):
+    settings_of = node.settings_of
+    replace(node, "settings_of", lambda config: evolve(settings_of(config), **guards))
 
 
 def mute_while(file):
@@ -86,11 +105,16 @@ def main():
     options = json.loads(sys.argv[1])
     if "reaches" in options:
         wall_in(options["reaches"])
+    if "overheard" in options:
+        let_overhear(*options["overheard"])
+    if "guards" in options:
+        guard_by(options["guards"])
     if "mute" in options:
         mute_while(Path(options["mute"]))
     if options.get("credulous"):
         believe_everybody()
-    return run(FABRICD, sys.argv[2:])
+    program = FABRIC_INGRESS if options.get("ingress") else FABRICD
+    return run(program, sys.argv[2:])
 
 
 if __name__ == "__main__":

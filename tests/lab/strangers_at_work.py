@@ -1,7 +1,8 @@
-"""The processes of the three strangers' test, each one role; started by test_three_strangers.py.
+"""The processes of the three strangers' test, each one role; started by played.py.
 
 ``strangers_at_work.py ROLE JSON`` runs until its standard input ends. The acceptor prints a JSON
-line of measurements ten times a second; the others print one when they are ready.
+line of measurements ten times a second; the others print one when they are ready, and strangers
+how much they have done by then about once a second.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import random
 import socket
 import struct
 import sys
-from collections.abc import Sequence
 from time import monotonic, sleep
 
 import psutil
 import trio
 
+from fabric.testing.eavesdropping import open_overheard_socket
 from fabric.testing.hostile import a_short_hello, hello_datagrams
 from fabric.testing.quic import ACCEPTOR, an_identity
-from fabric.trio_quic import Settings, UdpSocket, open_endpoint, open_endpoint_on, open_udp_socket
+from fabric.trio_quic import Settings, open_endpoint, open_endpoint_on
 
 PASSWORD = b"one of us".ljust(32, b".")
 """In place of Hello: whoever says it first is admitted."""
@@ -105,21 +106,10 @@ async def accept(*, known, **settings):
 # -- the transfer --
 
 
-class Overheard(UdpSocket):
-    """A socket that shows one in a hundred of its datagrams to an eavesdropper."""
-
-    eavesdropper: tuple[str, int]
-
-    def send(self, datagrams: Sequence[bytes], to: object) -> None:
-        super().send(datagrams, to)
-        if random.random() < len(datagrams) / 100:
-            self.sock.sendto(datagrams[0], self.eavesdropper)
-
-
 async def transfer(*, port, eavesdropper):
-    plain = open_udp_socket("127.0.0.1", 0, buffer_bytes=4 << 20)
-    transport = Overheard(plain.sock, gso=plain.gso, gro=plain.gro)
-    transport.eavesdropper = ("127.0.0.1", eavesdropper)
+    transport = open_overheard_socket(
+        "127.0.0.1", 0, buffer_bytes=4 << 20, towards=port, heard_at=eavesdropper
+    )
     async with open_endpoint_on(
         transport, identity=an_identity(1).identity, settings=Settings(max_datagram_bytes=1452)
     ) as endpoint:
@@ -194,17 +184,22 @@ def deaf_socket():
 
 
 def paced(per_second, batch):
-    """Yield once for every *batch* of what must happen *per_second* times."""
+    """Yield once for every *batch* of what must happen *per_second* times; say how many did."""
     due = monotonic()
-    while True:
+    for done in itertools.count(batch, batch):
         yield
+        if done % per_second == 0:
+            say(done=done)
         due += batch / per_second
         if (early := due - monotonic()) > 0:
             sleep(early)
 
 
 async def handshakes(*, port, per_second=50):
-    """Strangers with unknown keys that open every stream they may and fill it."""
+    """Strangers with unknown keys that open every stream they may and fill it.
+
+    Every other one leaves its first at half a frame: whoever reads a Hello there waits for more.
+    """
     async with (
         open_endpoint("127.0.0.1", 0, identity=an_identity(666).identity) as endpoint,
         trio.open_nursery() as nursery,
@@ -216,28 +211,35 @@ async def handshakes(*, port, per_second=50):
 
 
 async def knock(endpoint, to, per_second):
-    due = trio.current_time()
+    due, met = trio.current_time(), itertools.count(1)
     async with trio.open_nursery() as nursery:
-        while True:
-            nursery.start_soon(visit, endpoint, to)
+        for number in itertools.count():
+            first = FILLING if number % 2 else HALF_A_FRAME
+            nursery.start_soon(visit, endpoint, to, first, met)
             due += 1 / per_second
             await trio.sleep_until(due)
 
 
-async def visit(endpoint, to):
+FILLING = os.urandom(32) + bytes(64_000)
+HALF_A_FRAME = bytes([0, 0, 1])
+
+
+async def visit(endpoint, to, first, met):
     try:
         connection = await endpoint.connect(to, pin=None, timeout=5)
+        say(done=next(met))
         async with trio.open_nursery() as nursery:
             for number in range(400):
-                nursery.start_soon(fill, await connection.open_stream())
+                stream = await connection.open_stream()
+                nursery.start_soon(fill, stream, FILLING if number else first)
                 if number % 20 == 19:
                     await trio.sleep(0.01)
     except* EXPECTED:
         pass  # refused, as strangers are
 
 
-async def fill(stream):
-    await stream.send_all(os.urandom(32) + bytes(64_000))
+async def fill(stream, data):
+    await stream.send_all(data)
     await trio.sleep_forever()
 
 

@@ -7,75 +7,24 @@ unknown keys, which open every stream that they may and fill it.
 
 from __future__ import annotations
 
-import itertools
-import json
-import socket
-import statistics
-import subprocess
-import sys
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack
 
-import psutil
 import pytest
 import trio
-from attrs import define, field, frozen
+from attrs import frozen
 
 from fabric.testing.quic import ACCEPTOR, an_identity
 from fabric.trio_quic import ConnectionClosed, open_endpoint
+from tests.lab.played import a_free_port, open_role
+from tests.lab.rates import OTHERS, others_s, rate, wait_for_an_idle_machine
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).with_name("strangers_at_work.py")
 PASSWORD = b"one of us".ljust(32, b".")
-
-OTHERS = 0.25
-"""Cores that others may use meanwhile: five processes share this machine, rates are compared."""
 
 QUIET_S = 3.0
 ATTACK_S = 8.0
 MIB = 1 << 20
-
-
-@define
-class Played:
-    """A role in a process of its own, and what it said."""
-
-    process: trio.Process
-    said: list[dict] = field(factory=list)
-    _news: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
-
-    async def listen(self):
-        rest = b""
-        async for piece in self.process.stdout:
-            *lines, rest = (rest + piece).split(b"\n")
-            self.said += [json.loads(line) for line in lines]
-            self._news.unpark_all()
-
-    async def first(self):
-        while not self.said:
-            await self._news.park()
-        return self.said[0]
-
-
-@asynccontextmanager
-async def open_role(role, **options):
-    command = [sys.executable, str(SCRIPT), role, json.dumps(options)]
-    process = await trio.lowlevel.open_process(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        async with trio.open_nursery() as nursery:
-            played = Played(process)
-            nursery.start_soon(played.listen)
-            with trio.fail_after(20):
-                await played.first()
-            yield played
-            nursery.cancel_scope.cancel()
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 @frozen
@@ -99,20 +48,6 @@ class Outcome:
             f"({self.kept:.0%}), +{self.grown / MIB:.1f} MiB, known peer in "
             f"{self.known_peer_s:.2f} s, others {self.others:.2f} cores, {self.last}"
         )
-
-
-def a_free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def rate(samples):
-    """Return the median over tenths of a second: another load on the machine is no stranger."""
-    return statistics.median(
-        (after["received"] - before["received"]) / (after["at"] - before["at"])
-        for before, after in itertools.pairwise(samples)
-    )
 
 
 async def connect_known(port, known):
@@ -143,6 +78,10 @@ async def attack(strangers, settings):
     known, capture = a_free_port(), a_free_port()
     extras = {"mutate": {"capture": capture}}
     roles = []
+
+    def others_worked_s():
+        return others_s([role.process for role in roles])
+
     async with AsyncExitStack() as stack:
 
         async def begin(role, **options):
@@ -158,12 +97,12 @@ async def attack(strangers, settings):
         quiet = acceptor.said[start:]
         for name in strangers:
             await begin(name, port=port, **extras.get(name, {}))
-        start, before = len(acceptor.said), busy_s() - own_s(roles)
+        start, before = len(acceptor.said), others_worked_s()
         await trio.sleep(ATTACK_S / 2)
         known_peer_s = await connect_known(port, known)
         await trio.sleep(ATTACK_S / 2)
         attacked = acceptor.said[start:]
-        others = (busy_s() - own_s(roles) - before) / (attacked[-1]["at"] - attacked[0]["at"])
+        others = (others_worked_s() - before) / (attacked[-1]["at"] - attacked[0]["at"])
     outcome = Outcome(
         quiet_rate=rate(quiet),
         attacked_rate=rate(attacked),
@@ -174,28 +113,6 @@ async def attack(strangers, settings):
     )
     print(f"\n{'+'.join(strangers)} {settings or 'guarded'}: {outcome}")
     return outcome
-
-
-async def wait_for_an_idle_machine():
-    with trio.move_on_after(120):
-        while True:
-            before = busy_s()
-            await trio.sleep(2)
-            if busy_s() - before < 2 * OTHERS:
-                return
-    pytest.skip("others use this machine: nothing can be said about rates")
-
-
-def busy_s():
-    """Return the seconds that all cores have worked."""
-    times = psutil.cpu_times()
-    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
-
-
-def own_s(roles):
-    """Return the seconds that the cores have worked for *roles* and for this process."""
-    processes = [psutil.Process(role.process.pid) for role in roles] + [psutil.Process()]
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def outcome_of(*strangers, **settings):

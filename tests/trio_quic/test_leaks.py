@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from fabric.testing.network import Network
-from fabric.testing.quic import ACCEPTOR, DIALLER, an_identity, open_pair, read_all
+from fabric.testing.quic import ACCEPTOR, DIALLER, an_identity, open_pair, open_streams, read_all
 from fabric.trio_quic import Settings, open_endpoint, open_endpoint_on
 
 MB = 1_000_000
@@ -155,3 +155,28 @@ async def test_a_closed_connection_is_collected(autojump_clock):
             assert engine._sink is None
             assert engine._tls.handshake_complete
         assert not pair.dialling._routes
+
+
+async def end_by_word(pair):
+    pair.dialler.close()
+    await trio.sleep(5)
+
+
+async def end_by_silence(pair):
+    pair.dialler.endpoint._transport.unplug()
+    pair.acceptor.endpoint._transport.unplug()
+    await trio.sleep(60)
+
+
+@pytest.mark.parametrize("end", [end_by_word, end_by_silence])
+async def test_a_closed_connection_lets_go_of_its_core_at_once(autojump_clock, end):
+    """Connection and streams refer to each other until they are collected: minutes, in a flood."""
+    async with open_pair(network=Network()) as pair:
+        near, far = await open_streams(pair)
+        await end(pair)
+        for connection, stream in ((pair.dialler, near), (pair.acceptor, far)):
+            assert connection.engine._core is None
+            assert connection.rtt is None
+            stream.abort(1)
+            await stream.aclose()
+            await connection.aclose()
