@@ -20,7 +20,8 @@ from aioquic.quic.packet import QuicProtocolVersion, pull_quic_header
 from attrs import frozen
 
 from fabric.trio_quic import Settings
-from fabric.trio_quic._native import Engine, configuration
+from fabric.trio_quic._native import Engine
+from fabric.trio_quic._tls import configuration
 from fabric.trio_quic.identity import Identity
 from fabric.trio_quic.sink import Sink
 

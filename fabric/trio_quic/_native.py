@@ -27,17 +27,15 @@ Four traits of the core shape the code:
 from __future__ import annotations
 
 import math
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from qh3 import tls
-from qh3._hazmat import QuicConnectionCore, pull_quic_header
+from qh3._hazmat import QuicConnectionCore
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionState
-from qh3.quic.packet import encode_quic_retry
 from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError
 
 from fabric.trio_quic._tls import (
@@ -48,8 +46,7 @@ from fabric.trio_quic._tls import (
     Bridge,
     SpentBridge,
 )
-from fabric.trio_quic.identity import Identity, raw_key
-from fabric.trio_quic.routing import CID_BYTES
+from fabric.trio_quic.identity import raw_key
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.sink import Sink
 
@@ -70,9 +67,6 @@ PRIVATE_NAMES = {
 PEER = ("192.0.2.1", 4433)
 """The peer's address as the core sees it, always: shown another, it sends a path challenge."""
 
-SERVER_NAME = "node.fabric.invalid"
-"""One constant for all nodes: no identity crosses the wire in clear."""
-
 MAX_UNPACKED = 512
 """Datagrams made ahead of flushes where events wait for that: 5 ms. More is seldom queued."""
 
@@ -86,31 +80,6 @@ that a peer allows for."""
 
 IDLE_REASON = "Idle timeout"
 """The core's words for it. A stateless reset is the other end without a close, without words."""
-
-
-def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> QuicConfiguration:
-    """Return what one role of an endpoint shares between all its connections."""
-    made = QuicConfiguration(
-        is_client=dialler,
-        alpn_protocols=[limits.alpn],
-        connection_id_length=CID_BYTES,
-        idle_timeout=limits.idle_timeout,
-        max_datagram_size=limits.max_datagram_bytes,
-        probe_datagram_size=False,
-        max_data=limits.engine_window,
-        max_stream_data=limits.engine_stream_window,
-        verify_mode=ssl.CERT_NONE,  # the certificate is self-signed; the driver pins its key
-        verify_hostname=False,
-        server_name=SERVER_NAME if dialler else None,
-        cipher_suites=[
-            tls.CipherSuite.AES_128_GCM_SHA256,  # fastest here (635 MB/s; ChaCha20 478)
-            tls.CipherSuite.CHACHA20_POLY1305_SHA256,
-        ],
-        signature_algorithms=[tls.SignatureAlgorithm.ED25519],
-        active_connection_id_limit=ACTIVE_CIDS,
-    )
-    made.load_cert_chain(identity.certificate_pem, identity.key_pem)
-    return made
 
 
 _SPENT = SpentBridge()
@@ -618,17 +587,3 @@ def is_engine_failure(exc: BaseException) -> bool:
     ``KeyboardInterrupt``, ``trio.Cancelled`` and their like are not.
     """
     return isinstance(exc, Exception) or type(exc).__name__ == "PanicException"
-
-
-def retry_packet(*, client_cid: bytes, new_cid: bytes, original_cid: bytes, token: bytes) -> bytes:
-    """Return a Retry (RFC 9000, 17.2.5): "come back with this token, by this connection ID"."""
-    return encode_quic_retry(1, new_cid, client_cid, original_cid, token)
-
-
-def initial_header(datagram: bytes) -> tuple[bytes, bytes, bytes] | None:
-    """Return (destination CID, source CID, token) of an Initial, or ``None`` for nonsense."""
-    try:
-        header = pull_quic_header(datagram, 0, CID_BYTES)
-    except ValueError:
-        return None
-    return header[3], header[4], header[5]

@@ -11,12 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from fabric.trio_quic import routing
-from fabric.trio_quic._native import (
-    Engine,
-    configuration,
-    initial_header,
-    retry_packet,
-)
+from fabric.trio_quic._native import Engine
+from fabric.trio_quic._packets import initial_header, retry_packet
+from fabric.trio_quic._tls import configuration
 from fabric.trio_quic.connection import Connection
 from fabric.trio_quic.identity import Identity
 from fabric.trio_quic.strangers import Strangers, Verdict

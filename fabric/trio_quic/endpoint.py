@@ -34,7 +34,8 @@ import trio
 from attrs import define, field
 
 from fabric.trio_quic import codes, routing
-from fabric.trio_quic._native import Engine, configuration, is_engine_failure
+from fabric.trio_quic._native import Engine, is_engine_failure
+from fabric.trio_quic._tls import configuration
 from fabric.trio_quic.acceptor import Acceptor, Greeting
 from fabric.trio_quic.connection import Connection
 from fabric.trio_quic.errors import HandshakeTimeout

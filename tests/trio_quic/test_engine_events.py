@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from fabric.trio_quic import Settings, _native
+from fabric.trio_quic import Settings, _native, _packets, _tls
 
 LIMIT = 128
 """Datagrams of a flush."""
@@ -40,13 +40,13 @@ class Link:
         self.near = self._engine(dials, dialler=True)
         self.near.dial(self.now)
         first = self.near.poll(self.now, LIMIT)
-        cid = _native.initial_header(first[0])[0]
+        cid = _packets.initial_header(first[0])[0]
         self.far = self._engine(accepts, dialler=False, original_cid=cid)
         self.carry(first, self.far)
         self.settle()
 
     def _engine(self, keyed, *, dialler, original_cid=None):
-        shared = _native.configuration(keyed.identity, Settings(), dialler=dialler)
+        shared = _tls.configuration(keyed.identity, Settings(), dialler=dialler)
         return _native.Engine(shared, Settings(), Heard(), original_cid=original_cid)
 
     def carry(self, datagrams, to):

@@ -13,7 +13,7 @@ from qh3._hazmat import QuicConnectionCore
 from qh3.quic.connection import QuicConnection
 from qh3.quic.tls_bridge import QuicTlsBridge
 
-from fabric.trio_quic import Settings, _native, _tls
+from fabric.trio_quic import Settings, _native, _packets, _tls
 
 CORE_ARGUMENTS = (
     "is_client version local_addr remote_addr source_cid destination_cid peer_address_validated "
@@ -47,7 +47,7 @@ class Recorder:
 
 
 def an_engine(identity, *, dialler, original_cid=None):
-    shared = _native.configuration(identity, Settings(), dialler=dialler)
+    shared = _tls.configuration(identity, Settings(), dialler=dialler)
     return _native.Engine(shared, Settings(), Recorder(), original_cid=original_cid)
 
 
@@ -72,7 +72,7 @@ def test_qh3_is_exactly_the_pinned_version():
 
 def test_every_private_name_that_is_listed_exists(dials):
     facade = QuicConnection(
-        configuration=_native.configuration(dials.identity, Settings(), dialler=True)
+        configuration=_tls.configuration(dials.identity, Settings(), dialler=True)
     )
     for owner, names in ((facade, "QuicConnection"), (QuicTlsBridge, "QuicTlsBridge")):
         listed = _native.PRIVATE_NAMES[names]
@@ -81,7 +81,7 @@ def test_every_private_name_that_is_listed_exists(dials):
 
 def test_every_private_name_that_is_used_is_listed(dials):
     stock = QuicConnection(
-        configuration=_native.configuration(dials.identity, Settings(), dialler=True)
+        configuration=_tls.configuration(dials.identity, Settings(), dialler=True)
     )
     used = names_on(class_source("Engine"), "self")
     used |= {node.name for node in class_source("Engine").body if hasattr(node, "name")}
@@ -145,7 +145,7 @@ def handshaken(dials, accepts):
     dialler = an_engine(dials.identity, dialler=True)
     dialler.dial(now=1.0)
     first = dialler.poll(1.0, 128)
-    original = _native.initial_header(first[0])[0]
+    original = _packets.initial_header(first[0])[0]
     acceptor = an_engine(accepts.identity, dialler=False, original_cid=original)
     for datagram in first:
         acceptor.feed(datagram, 0, 1.0)
