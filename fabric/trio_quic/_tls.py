@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from functools import lru_cache
 from typing import Any
 
 from qh3 import tls
 from qh3._hazmat import Buffer
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.packet import QuicTransportParameters, push_quic_transport_parameters
-from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError
+from qh3.quic.tls_bridge import QuicTlsBridge, QuicTlsBridgeError, QuicTlsTrafficSecret
 
+from fabric.trio_quic._handshake import expand_label, take_over
 from fabric.trio_quic.identity import Identity
 from fabric.trio_quic.routing import CID_BYTES
 from fabric.trio_quic.settings import Settings
@@ -34,9 +36,34 @@ CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
 DECODE_ERROR = 0x132
 
+PRIVATE_NAMES = {
+    "QuicTlsBridge": ("serialize_transport_parameters", "receive_crypto", "next_traffic_secret",
+                      "_on_traffic_secret", "_traffic_secrets"),
+}  # fmt: skip
+"""What the bridge between QUIC and TLS must have."""
 
 SERVER_NAME = "node.fabric.invalid"
 """One constant for all nodes: no identity crosses the wire in clear."""
+
+CIPHER_SUITES = [
+    tls.CipherSuite.AES_128_GCM_SHA256,  # fastest here (635 MB/s; ChaCha20 478)
+    tls.CipherSuite.CHACHA20_POLY1305_SHA256,
+]
+"""By preference. Both hash with SHA-256, as :mod:`._handshake` takes for granted."""
+
+VERSION_1 = 1
+
+KEY_BYTES = {
+    tls.CipherSuite.AES_128_GCM_SHA256: 16,
+    tls.CipherSuite.CHACHA20_POLY1305_SHA256: 32,
+}
+"""The suites that are spoken, both with SHA-256, and the length of their keys."""
+
+ORIGINAL_DESTINATION_CID = 0x00
+STATELESS_RESET_TOKEN = 0x02
+INITIAL_SOURCE_CID = 0x0F
+RETRY_SOURCE_CID = 0x10
+"""Transport parameters that are each connection's own (RFC 9000, 18.2)."""
 
 
 def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> QuicConfiguration:
@@ -53,10 +80,7 @@ def configuration(identity: Identity, limits: Settings, *, dialler: bool) -> Qui
         verify_mode=ssl.CERT_NONE,  # the certificate is self-signed; the driver pins its key
         verify_hostname=False,
         server_name=SERVER_NAME if dialler else None,
-        cipher_suites=[
-            tls.CipherSuite.AES_128_GCM_SHA256,  # fastest here (635 MB/s; ChaCha20 478)
-            tls.CipherSuite.CHACHA20_POLY1305_SHA256,
-        ],
+        cipher_suites=CIPHER_SUITES,
         signature_algorithms=[tls.SignatureAlgorithm.ED25519],
         active_connection_id_limit=ACTIVE_CIDS,
     )
@@ -72,34 +96,46 @@ class Bridge(QuicTlsBridge):
     def __init__(self, *args: Any, limits: Settings, **options: Any) -> None:  # noqa: ANN401
         self.limits = limits
         super().__init__(*args, **options)
+        take_over(self.tls)
 
     def serialize_transport_parameters(self) -> bytes:
         """Say what we grant. No DATAGRAM frames (the stock client offers an unbounded queue of
         them), no version information (one version is spoken), no grease."""
-        shared, accepts = self.configuration, not self.configuration.is_client
-        window = shared.max_stream_data
-        parameters = QuicTransportParameters(
-            initial_source_connection_id=self.local_initial_source_connection_id,
-            original_destination_connection_id=(
-                self.original_destination_connection_id if accepts else None
-            ),
-            retry_source_connection_id=self.retry_source_connection_id if accepts else None,
-            stateless_reset_token=self.stateless_reset_token if accepts else None,
-            max_idle_timeout=int(shared.idle_timeout * 1000),
-            max_udp_payload_size=MAX_UDP_PAYLOAD,
-            initial_max_data=shared.max_data,
-            initial_max_stream_data_bidi_local=window,
-            initial_max_stream_data_bidi_remote=window,
-            initial_max_stream_data_uni=window,
-            initial_max_streams_bidi=self.limits.max_streams,
-            initial_max_streams_uni=MAX_UNIDIRECTIONAL,
-            ack_delay_exponent=ACK_DELAY_EXPONENT,
-            max_ack_delay=int(MAX_ACK_DELAY * 1000),
-            active_connection_id_limit=ACTIVE_CIDS,
+        said = [
+            _constant_parameters(self.limits),
+            _parameter(INITIAL_SOURCE_CID, self.local_initial_source_connection_id),
+        ]
+        if not self.configuration.is_client:
+            said += [
+                _parameter(ORIGINAL_DESTINATION_CID, self.original_destination_connection_id),
+                _parameter(RETRY_SOURCE_CID, self.retry_source_connection_id),
+                _parameter(STATELESS_RESET_TOKEN, self.stateless_reset_token),
+            ]
+        return b"".join(said)
+
+    def _on_traffic_secret(
+        self,
+        direction: tls.Direction,
+        epoch: tls.Epoch,
+        cipher_suite: tls.CipherSuite,
+        secret: bytes,
+    ) -> None:
+        if self.version != VERSION_1:  # a dialler of another make may ask for 2
+            super()._on_traffic_secret(direction, epoch, cipher_suite, secret)
+            return
+        size = KEY_BYTES[cipher_suite]
+        self._traffic_secrets.append(
+            QuicTlsTrafficSecret(
+                direction=direction,
+                epoch=epoch,
+                cipher_suite=cipher_suite,
+                version=VERSION_1,
+                key=expand_label(secret, b"quic key", b"", size),
+                iv=expand_label(secret, b"quic iv", b"", 12),
+                hp=expand_label(secret, b"quic hp", b"", size),
+                secret=secret,
+            )
         )
-        buffer = Buffer(capacity=512)
-        push_quic_transport_parameters(buffer, parameters)
-        return buffer.data
 
     def receive_crypto(
         self,
@@ -117,6 +153,33 @@ class Bridge(QuicTlsBridge):
             raise
         except Exception as exc:  # the parser raises what it likes; the peer gets one answer
             raise QuicTlsBridgeError(DECODE_ERROR, f"decode error: {type(exc).__name__}") from exc
+
+
+def _parameter(kind: int, value: bytes | None) -> bytes:
+    """Return a transport parameter of at most 63 bytes; nothing for one that is not said."""
+    return b"" if value is None else bytes((kind, len(value))) + value
+
+
+@lru_cache(maxsize=16)
+def _constant_parameters(limits: Settings) -> bytes:
+    """Return the transport parameters that are the same for all connections of an endpoint."""
+    window = limits.engine_stream_window
+    parameters = QuicTransportParameters(
+        max_idle_timeout=int(limits.idle_timeout * 1000),
+        max_udp_payload_size=MAX_UDP_PAYLOAD,
+        initial_max_data=limits.engine_window,
+        initial_max_stream_data_bidi_local=window,
+        initial_max_stream_data_bidi_remote=window,
+        initial_max_stream_data_uni=window,
+        initial_max_streams_bidi=limits.max_streams,
+        initial_max_streams_uni=MAX_UNIDIRECTIONAL,
+        ack_delay_exponent=ACK_DELAY_EXPONENT,
+        max_ack_delay=int(MAX_ACK_DELAY * 1000),
+        active_connection_id_limit=ACTIVE_CIDS,
+    )
+    buffer = Buffer(capacity=512)
+    push_quic_transport_parameters(buffer, parameters)
+    return buffer.data
 
 
 class SpentBridge:

@@ -235,6 +235,7 @@ class Connection:
     async def accept_stream(self) -> Stream:
         """Wait for a stream that the peer opened. Raises :exc:`ConnectionClosed`."""
         await self._wait_arrival(self._accepted)
+        self.expect_answer()
         return self._accepted.popleft()
 
     def accept_stream_nowait(self) -> Stream | None:
@@ -248,19 +249,19 @@ class Connection:
 
     # -- for streams --
     def hand_over(
-        self, stream_id: int, data: bytes | bytearray | memoryview, *, fin: bool
+        self, stream: Stream, data: bytes | bytearray | memoryview, *, fin: bool
     ) -> None:
-        self.room.take(len(data))
-        self.engine.send(stream_id, data, fin=fin)
+        self.room.take(len(data), stream.header_bytes)
+        self.engine.send(stream.id, data, fin=fin)
         self.touch()
 
-    def unsent_room(self, stream_id: int) -> int:
+    def unsent_room(self, stream: Stream) -> int:
         """Return how much a stream may queue now."""
-        return self.room.beside(self.engine.unsent(stream_id))
+        return self.room.beside(self.engine.unsent(stream.id), stream.header_bytes)
 
-    def is_roomy(self, stream_id: int) -> bool:
+    def is_roomy(self, stream: Stream) -> bool:
         """Return whether a sender that waits for room should go on."""
-        return self.room.is_enough_beside(self.engine.unsent(stream_id))
+        return self.room.is_enough_beside(self.engine.unsent(stream.id), stream.header_bytes)
 
     def abandon(self, stream_id: int, code: int) -> None:
         if self._is_live(stream_id):
@@ -279,7 +280,11 @@ class Connection:
             self.endpoint.touch(self)
 
     def woke(self) -> None:
-        self.endpoint.woken = True
+        self.endpoint.woke()
+
+    def expect_answer(self) -> None:
+        """A stream, or the last piece of one, was given to a task: an answer may follow."""
+        self.endpoint.expect_answer()
 
     # -- for the endpoint --
     def became_stranger(self, address: tuple[str, int], *, known: bool, proven: bool) -> None:

@@ -55,15 +55,17 @@ def next_window(window: int, *, kept_up: bool, promised: int, far: bool, limits:
     return max(INITIAL_CREDIT, min(2 * window, ceiling, share))
 
 
+def varint_bytes(value: int) -> int:
+    """Return how many bytes *value* takes as a varint."""
+    if value < 1 << 14:
+        return 1 if value < 1 << 6 else 2
+    return 4 if value < 1 << 30 else 8
+
+
 def encode_varint(value: int) -> bytes:
     """Encode as RFC 9000 section 16 does; *value* is below 2**62."""
-    if value < 1 << 6:
-        return value.to_bytes(1, "big")
-    if value < 1 << 14:
-        return (value | 1 << 14).to_bytes(2, "big")
-    if value < 1 << 30:
-        return (value | 2 << 30).to_bytes(4, "big")
-    return (value | 3 << 62).to_bytes(8, "big")
+    size = varint_bytes(value)
+    return (value | (size.bit_length() - 1) << (8 * size - 2)).to_bytes(size, "big")
 
 
 def decode_varint(data: bytes | bytearray, at: int) -> tuple[int, int] | None:

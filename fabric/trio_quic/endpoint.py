@@ -16,7 +16,9 @@ one whose deadline has moved later is put off before it is waited for.
 *When bytes leave.* A task that sends on its own account flushes its connection at once, the first
 few times between two passes. After a pass that woke tasks the pump lets them run first and then
 sends what they all said together, with the acknowledgements: fewer datagrams, and at 32 requests
-in flight 21.6k a second where flushing from each task made 13.5k.
+in flight 21.6k a second where flushing from each task made 13.5k. Who answers a request runs a few
+times before it speaks: it is given the stream, is started, reads to the end, each a checkpoint. So
+each such hand-over renews the pump's patience, within a bound.
 
 *What strangers can do.* Everything before admission is judged by :class:`.strangers.Strangers`;
 what the engine throws, panics of its native part included, ends one connection and is counted.
@@ -26,7 +28,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 
@@ -38,8 +40,10 @@ from fabric.trio_quic._native import Engine, is_engine_failure
 from fabric.trio_quic._tls import configuration
 from fabric.trio_quic.acceptor import Acceptor, Greeting
 from fabric.trio_quic.connection import Connection
+from fabric.trio_quic.doubts import Doubts
 from fabric.trio_quic.errors import HandshakeTimeout
 from fabric.trio_quic.identity import Identity
+from fabric.trio_quic.runs import bytes_in_a_run, datagrams_in_a_run
 from fabric.trio_quic.settings import Settings
 from fabric.trio_quic.strangers import Strangers
 from fabric.trio_quic.timers import Timers
@@ -60,6 +64,8 @@ class Counters:
     busy: int = 0
     """Closed because nobody accepted them in time."""
     paths_adopted: int = 0
+    doubted: int = 0
+    """Dropped unread, for what came before them from the same source was forged."""
     engine_failures: Counter[str] = field(factory=Counter)
     """By exception, at most :data:`MAX_FAILURE_KINDS` of them."""
 
@@ -69,6 +75,22 @@ MAX_FAILURE_KINDS = 32
 PROMPT_FLUSHES = 2
 """Flushes from tasks of their own accord between two passes; what more they say is gathered. A
 lone sender never waits, sixteen at once save a tenth of the processor."""
+
+WAKE_PAUSES = 2
+"""Pauses for tasks that a pass woke. They run in the scheduler's next batch, in random order with
+the pump: the second makes sure that all of them were before it."""
+
+ANSWER_PAUSES = 3
+"""Pauses from when a task was given a stream, or the last piece of one: time for a task to be
+started and to look whether there is more, each a checkpoint, before it answers."""
+
+MOST_TURNED_AWAY = 32
+"""Strangers that were closed and still have the answer repeated, three probe timeouts long: a
+second and more for those whose round trip is not known. One costs 40 to 90 kB."""
+
+MAX_PAUSES = 12
+"""Pauses in one pass at most: meanwhile what was said waits, and what comes stays in the socket.
+With 32 requests in flight four or five answers leave at a time (6 pauses: three; 24: no more)."""
 
 
 class Endpoint:
@@ -84,6 +106,11 @@ class Endpoint:
         reset_key: bytes,
     ) -> None:
         self.settings = settings
+        self.run_bytes = bytes_in_a_run(settings.max_datagram_bytes)
+        """What of one stream leaves by one system call."""
+        self._flush_limit = settings.runs_per_flush * datagrams_in_a_run(
+            settings.max_datagram_bytes
+        )
         self.counters = Counters()
         self.exempt: Callable[[tuple[str, int]], bool] = lambda _address: False
         """Whether an address is a known peer's: spared Retry, and given room kept apart."""
@@ -93,16 +120,18 @@ class Endpoint:
         """Told of each dialler that failed before :meth:`accept` could return it; its ``closed``
         says why. Strangers cause it at will. Must not raise or block."""
         self._prompt_flushes = 0
-        self.woken = False
-        """Whether this pass has woken a task whose bytes are worth waiting for."""
+        self._pauses = 0
+        """How many times yet tasks get to run before what they say is sent together."""
         self._transport = transport
         self._dialling = configuration(identity, settings, dialler=True)
         self._acceptor = Acceptor(
             self, transport, identity, greeting=greeting, reset_key=reset_key
         )
         self._connections: set[Connection] = set()
+        self._turned_away: deque[Connection] = deque()
         self._routes: dict[bytes, Connection] = {}
         self._timers = Timers[Connection]()
+        self._doubts = Doubts(settings.doubtful_per_second)
         self._dirty: list[Connection] = []
         self._scope: trio.CancelScope | None = None
         self._unblocking = False
@@ -172,8 +201,17 @@ class Endpoint:
             self.failed(connection)
 
     # -- for connections --
+    def woke(self) -> None:
+        """A task was woken whose bytes are worth waiting for."""
+        self._pauses = max(self._pauses, WAKE_PAUSES)
+
+    def expect_answer(self) -> None:
+        """A task was given what asks for an answer: the pump, if it waits, waits for that too."""
+        if self._pauses:
+            self._pauses = ANSWER_PAUSES
+
     def touch(self, connection: Connection) -> None:
-        if not self.woken and self._prompt_flushes < PROMPT_FLUSHES:
+        if not self._pauses and self._prompt_flushes < PROMPT_FLUSHES:
             self._prompt_flushes += 1
             self._flush(connection, trio.current_time())
             return
@@ -215,6 +253,14 @@ class Endpoint:
             self._acceptor.strangers.settled(
                 connection.stranger_address, known=connection.known_address
             )
+            if connection.closed is not None:
+                self._turn_away(connection)
+
+    def _turn_away(self, connection: Connection) -> None:
+        """Let a stranger that is closed hear of it again as long as few others are."""
+        self._turned_away.append(connection)
+        if len(self._turned_away) > MOST_TURNED_AWAY:
+            self._end(self._turned_away.popleft())
 
     def forget(self, connection: Connection) -> None:
         """The engine has ended: nothing more comes or goes."""
@@ -237,25 +283,24 @@ class Endpoint:
                 now = trio.current_time()
                 self._read(now)
                 self._fire_timers(now)
-                if self.woken:
-                    await self._gather()
-                self.woken = False
+                await self._gather()
                 self._prompt_flushes = 0
                 self._flush_dirty(trio.current_time())
 
     async def _gather(self) -> None:
-        """Let the tasks that this pass woke say what they have to say, to be sent together.
-
-        They run in the scheduler's next batch, in random order with us: the second pause makes
-        sure that all of them were before us.
-        """
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
+        """Let the tasks that this pass woke say what they have to say, to be sent together."""
+        for _ in range(MAX_PAUSES):
+            if not self._pauses:
+                break
+            self._pauses -= 1
+            await trio.lowlevel.checkpoint()
+        self._pauses = 0
 
     async def _wait(self) -> None:
-        is_pressed = self._dirty and not self._transport.blocked
-        deadline = -math.inf if is_pressed else self._next_due()
-        with trio.CancelScope(deadline=deadline) as self._scope:
+        if self._dirty and not self._transport.blocked:
+            await trio.lowlevel.checkpoint()  # a wait that is cancelled at once costs 40 us more
+            return
+        with trio.CancelScope(deadline=self._next_due()) as self._scope:
             await self._transport.wait_readable()
         self._scope = None
 
@@ -295,7 +340,7 @@ class Endpoint:
                 self._flush_dirty(now)
 
     def _route_run(self, buffer: bytes, segment: int, source: SockAddr, now: float) -> None:
-        self.counters.datagrams_received += -(-len(buffer) // segment)
+        self.counters.datagrams_received += _count(buffer, segment)
         cid = routing.common_destination(buffer, segment)
         if cid is not None and (connection := self._routes.get(cid)) is not None:
             self._feed(connection, buffer, segment, source, now)
@@ -322,18 +367,38 @@ class Endpoint:
     def _feed(
         self, connection: Connection, data: bytes, segment: int, source: SockAddr, now: float
     ) -> None:
+        is_astray = source != connection.peer
+        if is_astray and self._doubts.holds(source, now):
+            self.counters.doubted += _count(data, segment)
+            return
         if not connection.dirty:  # set before: what the events cause must not flush half-way
             connection.dirty = True
             self._dirty.append(connection)
         try:
             fresh = connection.feed(data, segment, now)
-            if fresh and source != connection.peer:
-                self.counters.paths_adopted += 1
-                connection.adopt(source, len(data), now)
-            elif connection.allowance is not None and source == connection.peer:
+            if is_astray:
+                self._heard_astray(connection, data, segment, source, now, is_authentic=fresh)
+            elif connection.allowance is not None:
                 connection.allow(len(data))
         except BaseException as exc:  # noqa: ASYNC103 -- _contain raises what is not the engine's
             self._contain(connection, exc)
+
+    def _heard_astray(
+        self,
+        connection: Connection,
+        data: bytes,
+        segment: int,
+        source: SockAddr,
+        now: float,
+        *,
+        is_authentic: bool,
+    ) -> None:
+        """Follow *connection*'s peer to *source*, if it was the peer that sent from there."""
+        if is_authentic:
+            self.counters.paths_adopted += 1
+            connection.adopt(source, len(data), now)
+        else:
+            self._doubts.note(source, _count(data, segment))
 
     def _fire_timers(self, now: float) -> None:
         for connection in self._timers.due(now):
@@ -347,13 +412,16 @@ class Endpoint:
                 self._arm(connection)
 
     def _tick(self, connection: Connection, now: float) -> None:
-        if not connection.dirty:
-            connection.dirty = True
-            self._dirty.append(connection)
+        self._flush_later(connection)
         try:
             connection.on_timer(now)
         except BaseException as exc:  # noqa: ASYNC103 -- _contain raises what is not the engine's
             self._contain(connection, exc)
+
+    def _flush_later(self, connection: Connection) -> None:
+        if not connection.dirty:
+            connection.dirty = True
+            self._dirty.append(connection)
 
     def _flush_dirty(self, now: float) -> None:
         if self._transport.blocked:
@@ -369,7 +437,7 @@ class Endpoint:
             connection.dirty = True
             self._dirty.append(connection)
             return
-        limit = self.settings.datagrams_per_flush
+        limit = self._flush_limit
         connection.dirty = False
         if connection.terminated.is_set():
             # It and its streams know each other: what the core holds must not wait with them for
@@ -418,9 +486,14 @@ class Endpoint:
     # -- inside --
     def _give_up(self, connection: Connection) -> None:
         connection.close(codes.HANDSHAKE_TIMEOUT)
+        self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        """Forget *connection*, which is closed, without waiting for what still comes to it."""
         if not connection.terminated.is_set():
             connection.terminated.set()
             self.forget(connection)
+            self._flush_later(connection)  # and then its core goes too
 
     def _contain(self, connection: Connection, exc: BaseException) -> None:
         if not is_engine_failure(exc):
@@ -441,6 +514,11 @@ class Endpoint:
             connection.close(code, reason)
             if connection.dirty:
                 self._flush(connection, trio.current_time())
+
+
+def _count(buffer: bytes, segment: int) -> int:
+    """Return how many datagrams *buffer* holds: of *segment* bytes each but the last, or one."""
+    return -(-len(buffer) // segment) if segment else 1
 
 
 @asynccontextmanager

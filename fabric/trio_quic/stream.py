@@ -9,17 +9,17 @@ import trio
 from trio.lowlevel import checkpoint
 
 from fabric.trio_quic import codes
-from fabric.trio_quic.credit import next_window
+from fabric.trio_quic.credit import next_window, varint_bytes
 from fabric.trio_quic.errors import QuicError, StreamReset, StreamStopped
 from fabric.trio_quic.settings import INITIAL_CREDIT
 
 if TYPE_CHECKING:
     from fabric.trio_quic.connection import Connection
 
-SLICE = 64 * 1024
-"""Bytes handed to the engine at once (16 KiB 545, 64 KiB 635, 128 KiB 652, 1 MiB 605 MB/s)."""
+PIECE = 64 * 1024
+"""Most that a reader is given at once."""
 
-YIELD_EVERY = 4 * SLICE
+YIELD_EVERY = 4 * PIECE
 """Bytes between checkpoints of one ``send_all``: a third of a millisecond; each costs 20 us."""
 
 END_MARK = b"\0"
@@ -27,7 +27,7 @@ END_MARK = b"\0"
 becomes of a FIN frame without data while earlier data is unacknowledged: lost, it would never be
 sent again and the reader would wait for ever; acknowledged, the stream would never be finished."""
 
-JOIN_BELOW = SLICE // 2
+JOIN_BELOW = PIECE // 2
 """Pieces below this are joined when read. A lone stream's pieces are long; those of eight that
 share the path come at 7 KB each, and one write for each halves what a forwarder can move."""
 
@@ -83,6 +83,16 @@ class Stream(trio.abc.HalfCloseableStream):
 
     # -- sending --
     @property
+    def run_bytes(self) -> int:
+        """What leaves by one system call: best sent are multiples of it, and at least four."""
+        return self._connection.endpoint.run_bytes
+
+    @property
+    def header_bytes(self) -> int:
+        """How long its id and offset make the header of its next frames, a run from here."""
+        return varint_bytes(self.id) + varint_bytes(self._sent + self.run_bytes)
+
+    @property
     def sent(self) -> int:
         """Bytes taken from the sender so far: where to go on after a cancelled send."""
         return self._sent
@@ -128,17 +138,17 @@ class Stream(trio.abc.HalfCloseableStream):
         self._begin_sending()
         try:
             self._check_sendable()
-            if len(data) <= SLICE and len(data) <= self._room():
+            if len(data) <= self.run_bytes and len(data) <= self._room():
                 self._hand_over(data, fin=fin)
                 await checkpoint()
             else:
                 with memoryview(data) as view:
-                    await self._send_slices(view, fin=fin)
+                    await self._send_runs(view, fin=fin)
         finally:
             self._sending = False
 
-    async def _send_slices(self, view: memoryview, *, fin: bool) -> None:
-        at, yield_at, total = 0, YIELD_EVERY, len(view)
+    async def _send_runs(self, view: memoryview, *, fin: bool) -> None:
+        at, yield_at, total, run = 0, YIELD_EVERY, len(view), self.run_bytes
         while at < total:
             room = self._room()
             if room == 0:
@@ -146,7 +156,7 @@ class Stream(trio.abc.HalfCloseableStream):
                 self._check_sendable()
                 yield_at = at + YIELD_EVERY
                 continue
-            end = min(at + room, at + SLICE, total)
+            end = min(at + room, at + run, total)
             self._hand_over(view[at:end], fin=fin and end == total)
             at = end
             if at == total:
@@ -163,11 +173,11 @@ class Stream(trio.abc.HalfCloseableStream):
             self._send_error = _ENDED
             if self._connection.limits.peer_credit:
                 data = b"".join((data, END_MARK))
-        self._connection.hand_over(self.id, data, fin=fin)
+        self._connection.hand_over(self, data, fin=fin)
 
     def _room(self) -> int:
         credit = self._limit - self._sent
-        return max(0, min(credit, self._connection.unsent_room(self.id))) if credit > 0 else 0
+        return max(0, min(credit, self._connection.unsent_room(self))) if credit > 0 else 0
 
     def _check_sendable(self) -> None:
         if self._send_error is not None:
@@ -177,13 +187,13 @@ class Stream(trio.abc.HalfCloseableStream):
         connection = self._connection
         connection.touch()
         has_credit = self._limit > self._sent  # then the buffer is what is full
-        if self._send_error is not None or (has_credit and connection.is_roomy(self.id)):
+        if self._send_error is not None or (has_credit and connection.is_roomy(self)):
             # So soon: by that flush. It must not wake a task that does not sleep yet, for one
             # that is cancelled as well would be scheduled twice, which ends trio.
             await checkpoint()
             return
         if has_credit:
-            connection.room.waiting[self] = None
+            connection.room.wait(self)
         self._sender = trio.lowlevel.current_task()
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -246,15 +256,17 @@ class Stream(trio.abc.HalfCloseableStream):
         self._consumed += size
         self._read_at = connection.last_heard
         connection.credit.unread -= size
-        if self._granted - self._consumed <= self._window >> 1 and not self._fin_received:
+        if self._fin_received:
+            connection.expect_answer()
+        elif self._granted - self._consumed <= self._window >> 1:
             self._grant()
         return piece
 
     def _join(self) -> None:
-        """Make one piece of the first few, up to :data:`SLICE`."""
+        """Make one piece of the first few, up to :data:`PIECE`."""
         chunks = self._chunks
         count, total = 1, len(chunks[0])
-        while count < len(chunks) and total + len(chunks[count]) <= SLICE:
+        while count < len(chunks) and total + len(chunks[count]) <= PIECE:
             total += len(chunks[count])
             count += 1
         chunks[:count] = [b"".join(chunks[:count])]
@@ -392,7 +404,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def wake_if_roomy(self) -> bool:
         """Wake a sender that waits for room, if there is enough now; tell whether it woke."""
-        if not self._connection.is_roomy(self.id):
+        if not self._connection.is_roomy(self):
             return False
         self._wake_sender()
         return True

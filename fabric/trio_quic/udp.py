@@ -121,7 +121,7 @@ class UdpSocket:
             self._offer(datagrams, to)
             return
         start, total = 0, len(datagrams)
-        sizes = [len(datagram) for datagram in datagrams]
+        sizes = list(map(len, datagrams))
         while start < total:
             end = run_end(sizes, start) if self.gso else start + 1
             self._offer(datagrams[start:end], to)

@@ -86,3 +86,35 @@ async def test_streams_of_one_connection_share_it(bulk):
         nursery.cancel_scope.cancel()
     ours, theirs = sum(first), sum(second)
     assert 0.2 < ours / theirs < 5
+
+
+HEADERS_GROW_AT = 16
+"""The number of the first stream whose id, 64, takes two bytes."""
+
+
+async def test_streams_whose_headers_differ_share_alike_and_leave_in_runs():
+    taken: list[list[int]] = [[] for _ in range(8)]
+    async with open_pair(settings=FAST) as pair, trio.open_nursery() as nursery:
+        for _ in range(HEADERS_GROW_AT - 4):
+            near, far = await open_streams(pair)
+            await near.aclose()
+            await far.aclose()
+        for sizes in taken:
+            near, far = await open_streams(pair)
+            nursery.start_soon(pour, near)
+            nursery.start_soon(drain, far, sizes)
+        datagrams, sends = await _in_full_flow(pair.dialling.transport_counters, taken)
+        nursery.cancel_scope.cancel()
+    shares = [sum(sizes) for sizes in taken]
+    assert min(shares) > max(shares) / 2
+    assert datagrams > 10 * sends  # 27; 4 where they are mixed
+
+
+async def _in_full_flow(counters, taken):
+    """Return how many datagrams left by how many sends, while queues and not windows are full."""
+    for _ in range(2):  # the first hundred megabytes are the window's
+        before = counters.datagrams_sent, counters.sends
+        enough = sum(map(sum, taken)) + 100_000_000
+        while sum(map(sum, taken)) < enough:
+            await trio.sleep(0.05)
+    return counters.datagrams_sent - before[0], counters.sends - before[1]

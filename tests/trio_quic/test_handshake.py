@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import trio
@@ -27,6 +28,7 @@ from fabric.trio_quic import (
     codes,
     open_endpoint_on,
 )
+from fabric.trio_quic._handshake import Handshake
 
 HANDSHAKE_FAILURE = 0x128
 DECRYPT_ERROR = 0x133
@@ -114,6 +116,19 @@ def a_p256_identity():
     return Identity(certificate.public_bytes(Encoding.PEM), private)
 
 
+def alter_message(monkeypatch, kind, change):
+    """Have acceptors call `change(say, body)` where they would say a message of that kind."""
+    honest = Handshake._say
+
+    def say(handshake, out, said, body):
+        if said == kind:
+            change(partial(honest, handshake, out, said), body)
+        else:
+            honest(handshake, out, said, body)
+
+    monkeypatch.setattr(Handshake, "_say", say)
+
+
 async def test_a_wrong_pin_is_told_to_both_ends(autojump_clock, ends):
     here, there = await ends.refused(pin=an_identity(99).public)
     assert (here.code, here.by_peer) == (codes.PIN_MISMATCH, False)
@@ -184,13 +199,10 @@ async def test_another_protocol_is_refused(autojump_clock, network):
 async def test_a_certificate_verify_with_one_bit_altered_is_refused(
     autojump_clock, ends, monkeypatch
 ):
-    push = tls.push_certificate_verify
+    def alter(say, verify):
+        say(verify[:-1] + bytes([verify[-1] ^ 1]))
 
-    def push_altered(buffer, verify):
-        verify.signature = bytes([verify.signature[0] ^ 1]) + verify.signature[1:]
-        push(buffer, verify)
-
-    monkeypatch.setattr(tls, "push_certificate_verify", push_altered)
+    alter_message(monkeypatch, tls.HandshakeType.CERTIFICATE_VERIFY, alter)
     here, there = await ends.refused()
     assert here.code == there.code == DECRYPT_ERROR
     assert (here.by_peer, there.by_peer) == (False, True)
@@ -205,41 +217,42 @@ async def test_another_nodes_certificate_is_of_no_use_without_its_key(autojump_c
         assert here.code == there.code == DECRYPT_ERROR
 
 
-def leave_out(_push):
-    return lambda _buffer, _message: None
+def leave_out(_say, _body):
+    pass
 
 
-def say_twice(push):
-    def twice(buffer, message):
-        push(buffer, message)
-        push(buffer, message)
-
-    return twice
+def say_twice(say, body):
+    say(body)
+    say(body)
 
 
-MESSAGES = ["push_encrypted_extensions", "push_certificate", "push_certificate_verify"]
+MESSAGES = [
+    tls.HandshakeType.ENCRYPTED_EXTENSIONS,
+    tls.HandshakeType.CERTIFICATE,
+    tls.HandshakeType.CERTIFICATE_VERIFY,
+]
 
 
 @pytest.mark.parametrize("fault", [leave_out, say_twice])
-@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.name)
 async def test_a_message_left_out_or_said_twice_is_refused(
     autojump_clock, ends, monkeypatch, message, fault
 ):
-    monkeypatch.setattr(tls, message, fault(getattr(tls, message)))
+    alter_message(monkeypatch, message, fault)
     here, there = await ends.refused()
     assert here.code == there.code == UNEXPECTED_MESSAGE
 
 
 async def test_messages_in_another_order_are_refused(autojump_clock, ends, monkeypatch):
-    first, second = tls.push_certificate, tls.push_certificate_verify
     kept = []
-    monkeypatch.setattr(tls, "push_certificate", lambda _buffer, message: kept.append(message))
+    alter_message(monkeypatch, tls.HandshakeType.CERTIFICATE, lambda *said: kept.append(said))
 
-    def push_both(buffer, message):
-        second(buffer, message)
-        first(buffer, kept[0])
+    def say_both(say, verify):
+        say(verify)
+        ((say_certificate, certificate),) = kept
+        say_certificate(certificate)
 
-    monkeypatch.setattr(tls, "push_certificate_verify", push_both)
+    alter_message(monkeypatch, tls.HandshakeType.CERTIFICATE_VERIFY, say_both)
     here, there = await ends.refused()
     assert here.code == there.code == UNEXPECTED_MESSAGE
 

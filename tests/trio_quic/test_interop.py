@@ -119,7 +119,9 @@ async def test_200_streams_of_ours_at_once(mixed):
                 mixed.theirs.send(stream_id, b"echo of " + said, fin=True)
                 answered.add(stream_id)
     assert len(streams) == 200
-    assert mixed.ours.stream_count == 0
+    with trio.fail_after(2):  # what they owe acknowledgements for may be later than their answers
+        while mixed.ours.stream_count:
+            await trio.sleep(0.01)
 
 
 async def test_200_streams_of_theirs_at_once(mixed):

@@ -15,6 +15,8 @@ from fabric.trio_quic import Settings, open_endpoint, open_endpoint_on
 MB = 1_000_000
 MINUTES = 180
 """For the slow ones, which therefore run trio themselves: half a minute is for others."""
+FORGOTTEN_WITHIN = 20
+"""Seconds for the last ones to end: three probe timeouts, of round trips on a crowded machine."""
 OPEN_DOORS = Settings(retry_above=0, stranger_cap=0)
 
 
@@ -100,7 +102,9 @@ async def connections_in_sequence(dialling, accepting, count):
 
             for _ in range(8):
                 asking.start_soon(dial)
-        await trio.sleep(2)
+        with trio.move_on_after(FORGOTTEN_WITHIN):
+            while dialling.connections or accepting.connections:
+                await trio.sleep(0.1)
         nursery.cancel_scope.cancel()
 
 

@@ -24,6 +24,7 @@ from fabric.trio_quic import (
     open_endpoint,
     open_endpoint_on,
 )
+from fabric.trio_quic.endpoint import MOST_TURNED_AWAY
 
 KIB = 1 << 10
 LIMITS = Settings()
@@ -91,6 +92,41 @@ async def test_a_second_stream_closes_it(autojump_clock, visit):
     here, there = await visit.refused()
     assert here.code == there.code == codes.STRANGER_BUDGET
     assert "second stream" in here.reason
+
+
+async def test_only_the_last_strangers_turned_away_are_kept_to_be_told_again(
+    autojump_clock, network
+):
+    """A closed one lingers for three probe timeouts; with what it sent, hundreds are megabytes."""
+    dials, accepts = an_identity(DIALLER), an_identity(ACCEPTOR)
+    network.weather = evolve(network.weather, delay=0.5)
+    settings = evolve(LIMITS, stranger_cap_per_prefix=1000)
+    async with (
+        open_endpoint_on(
+            network.transport(), identity=accepts.identity, settings=settings
+        ) as accepting,
+        open_endpoint_on(network.transport(), identity=dials.identity) as dialling,
+        trio.open_nursery() as nursery,
+    ):
+        strangers = []
+
+        async def knock():
+            await dialling.connect(accepting.address, pin=accepts.public)
+            strangers.append(await accepting.accept())
+
+        for _ in range(2 * MOST_TURNED_AWAY):
+            nursery.start_soon(knock)
+            await trio.sleep(0.02)
+        await trio.sleep(1.5)
+        assert len(strangers) == 2 * MOST_TURNED_AWAY
+        for number, stranger in enumerate(strangers, 1):
+            stranger.close(codes.STRANGER_BUDGET)
+            await trio.sleep(0.01)
+            lingering = len([each for each in accepting.connections if each.closed])
+            assert lingering == min(number, MOST_TURNED_AWAY)
+        assert not strangers[0].cids
+        assert strangers[0].engine._core is None
+        assert not strangers[-1].terminated.is_set()
 
 
 async def test_16_kib_are_within_the_budget(autojump_clock, visit):
