@@ -387,7 +387,8 @@ class Code(enum.IntEnum):
     REVOKED = (
         117,
         "This node, service or key has been revoked.",
-        "If by mistake, add it anew: `fabricctl node add` or `service add`.",
+        "If it is still meant: `fabricctl node replace NAME` gives a node a new key, `fabricctl "
+        "service add` signs a service anew.",
     )
     RECORD_TOO_OLD = (
         118,

@@ -19,8 +19,10 @@ rules.
 
 Who is known is asked last, for it may change on the way: whoever is not known yet brings its
 signed node record; whoever slept through changes of the trust root is handed them, also with a
-refusal, and comes again. What is brought counts only once the key behind it is proved, and then
-as if any peer had told it. Nothing is taken from a key that is barred.
+refusal, and comes again. Whoever was revoked meanwhile is handed the record that says so: all
+others close their links to it before it could hear of that in any other way. What is brought
+counts only once the key behind it is proved, and then as if any peer had told it. Nothing is
+taken from a key that is barred.
 
 Each machine is a table from (state, event) to the step taken; what is not in it is answered
 with ``unexpected_frame``. Every step ends in effects for the shell: ``Send``, ``Admit``,
@@ -97,12 +99,16 @@ class Ourselves:
     letters: Letters
     standings: Standings
     room_for: Callable[[NodeId], Code | None] = field(default=lambda _node: None)
-    """Returns why no link that a member dialled is to be kept: as many as may be stand already."""
+    """Returns why no link that a member dialled is to be kept: as many as may be stand already, or
+    this node is leaving."""
 
     def shown_record(self) -> bytes:
         """Return this node's own record, as others take it in Hello: empty if it has none."""
-        record = self.letters.own_record()
-        return record if len(record) <= MOST_HELLO_RECORD else b""
+        return _if_it_fits(self.letters.own_record())
+
+    def shown_tombstone(self, key: bytes) -> bytes:
+        """Return what revokes the holder of *key*, as a refusal tells it: empty if none does."""
+        return _if_it_fits(self.letters.tombstone_of(key))
 
     def bar_of(self, key: bytes) -> Code | None:
         """Return why nothing that the holder of *key* brings is even looked at."""
@@ -190,6 +196,8 @@ class Acceptor:
     """The key of the Hello; proved, unless what was refused was its proof or something before."""
     missed_roots: tuple[bytes, ...] = field(init=False, default=())
     """Trust roots that a dialler with a proved key lacks: they go with a refusal too."""
+    tombstone: bytes = field(init=False, default=b"")
+    """What revokes the proved key of the dialler: it goes with the refusal."""
 
     def receive(self, event: Event, now: float) -> list[Effect]:
         """Take the step that the table names and return what follows from it."""
@@ -210,11 +218,17 @@ class Acceptor:
         objection = letters.learn(hello.roots, hello.record, hello.key)
         self.missed_roots = letters.roots_after(hello.root_version, most_bytes=MOST_ANSWER_ROOTS)
         if (member := self.we.roster.by_key(hello.key)) is None:
-            return [Refuse(self.we.why_not(hello.key, objection))]
+            return [self._turn_away(hello.key, objection)]
         self.claimant = member.name
         if (code := self.we.room_for(member.node_id)) is not None:
             return [Refuse(code)]
         return self._judge_standing(hello, member, now)
+
+    def _turn_away(self, key: bytes, objection: Code | None) -> Refuse:
+        code = self.we.why_not(key, objection)
+        if code is Code.REVOKED:
+            self.tombstone = self.we.shown_tombstone(key)
+        return Refuse(code)
 
     def _judge_standing(self, hello: Hello, member: Member, now: float) -> list[Effect]:
         claim = Claim(
@@ -374,7 +388,8 @@ class Dialler:
         return [Admit(member=member, claim=claim, version=answer.version, judgement=judgement)]
 
     def take_no(self, refused: Refused, _now: float) -> list[Effect]:
-        self.we.letters.learn(refused.roots, b"", self.acceptor_key)
+        we = self.we
+        we.letters.learn(refused.roots, refused.record, self.acceptor_key, about=we.me.key)
         return [Refuse(Code.from_wire(refused.code), refused.reason, by_peer=True)]
 
     def miss_challenge(self, _event: TimedOut, _now: float) -> list[Effect]:
@@ -402,6 +417,10 @@ DIALLER: Final[Mapping[tuple[State, type], _Step]] = MappingProxyType(
         (State.AWAITING_ANSWER, TimedOut): Dialler.miss_answer,
     }
 )
+
+
+def _if_it_fits(record: bytes) -> bytes:
+    return record if len(record) <= MOST_HELLO_RECORD else b""
 
 
 def _easily_sent(roots: tuple[bytes, ...]) -> tuple[bytes, ...]:

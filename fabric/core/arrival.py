@@ -26,8 +26,8 @@ class Arrival:
     """When it came: seconds on a clock that only goes forward."""
     hops_left: int = 0
     """Forwardings that its wave has left. None for what anti-entropy brought."""
-    shown_by: bytes = b""
-    """Public key of whoever showed this in Hello: it has to be the node record of that key."""
+    described: bytes = b""
+    """The public key whose node record it has to be: it came with a Hello or its answer."""
     is_due: bool = False
     """Whether its author's window has ended: see :class:`~fabric.core.budgets.Windows`."""
 

@@ -170,6 +170,9 @@ class Refused(Frame):
         validator=sequence(octets_up_to(MOST_ANSWER_ROOTS), most=16), default=()
     )
     """In place of HelloOk: trust roots that the dialler may have missed."""
+    record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
+    """In place of HelloOk: the record that revokes the dialler, as a packed envelope; empty unless
+    that is why, and it is held. Only to whom has proved the key that is revoked."""
 
 
 @frozen(kw_only=True)

@@ -169,8 +169,8 @@ class Gossip:
                 return []
             case HeardRoots():
                 return self._hear_roots(event, now)
-            case Presented(public_key, packed):
-                return self._look_at(public_key, packed, now)
+            case Presented():
+                return self._look_at(event, now)
             case Published(envelope):
                 return self._intake.take(self._arrival(envelope, None, now), now)
             case Loaded(records):
@@ -214,7 +214,7 @@ class Gossip:
         return Arrival(envelope=envelope, heard=heard, at=now.steady, hops_left=hops_left)
 
     def _arrival(
-        self, envelope: Envelope, peer: NodeId | None, now: Moment, *, shown_by: bytes = b""
+        self, envelope: Envelope, peer: NodeId | None, now: Moment, *, described: bytes = b""
     ) -> Arrival:
         """Return what begins a wave here."""
         return Arrival(
@@ -222,18 +222,18 @@ class Gossip:
             heard=self._first_heard(peer, now),
             at=now.steady,
             hops_left=self._wave.hops,
-            shown_by=shown_by,
+            described=described,
         )
 
     def _first_heard(self, peer: NodeId | None, now: Moment) -> Heard:
         return Heard(peer, wave_id=self._rng.randbytes(WAVE_ID_BYTES), at=now.clock)
 
     # -- Hello --
-    def _look_at(self, public_key: bytes, packed: bytes, now: Moment) -> list[Effect]:
+    def _look_at(self, shown: Presented, now: Moment) -> list[Effect]:
         effects: list[Effect] = []
-        if (envelope := self._unpacked(packed, None, now, effects)) is not None:
-            node = node_id_of(public_key)
-            arrival = self._arrival(envelope, node, now, shown_by=public_key)
+        if (envelope := self._unpacked(shown.packed, None, now, effects)) is not None:
+            teller, described = node_id_of(shown.public_key), shown.about or shown.public_key
+            arrival = self._arrival(envelope, teller, now, described=described)
             effects += self._intake.take(arrival, now)
         return effects
 

@@ -87,13 +87,15 @@ class HeardRoots:
 
 @frozen
 class Presented:
-    """The node record that somebody showed in Hello who proved to hold *public_key*.
+    """The node record that came with a Hello or its answer from who proved to hold *public_key*.
 
     Whether it is admitted is to be asked of :mod:`.readings` afterwards.
     """
 
     public_key: bytes
     packed: bytes
+    about: bytes = b""
+    """The key whose node record it has to be; empty: that of whoever showed it."""
 
 
 @frozen

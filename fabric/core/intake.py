@@ -207,7 +207,7 @@ class Intake:
 
     def _reject(self, rejected: Rejected, arrival: Arrival, now: Moment) -> list[Effect]:
         peer = arrival.from_peer
-        if arrival.shown_by and peer not in self._directory.members():
+        if arrival.described and peer not in self._directory.members():
             peer = None  # a stranger: it is not admitted, and that is all
         if rejected.code is Code.UNKNOWN_SIGNER:
             self._waiting.put(arrival.envelope, peer, arrival)
@@ -215,8 +215,8 @@ class Intake:
 
     def _admit(self, record: Record, arrival: Arrival, now: Moment) -> list[Effect]:
         peer, key = arrival.from_peer, record.key
-        if arrival.shown_by and not _is_node_of(record, arrival.shown_by):
-            return [Refused(Code.UNKNOWN_KEY, f"{key} was shown in Hello", peer, key)]
+        if arrival.described and not _is_node_of(record, arrival.described):
+            return [Refused(Code.UNKNOWN_KEY, f"{key} came with a Hello or its answer", peer, key)]
         if self._is_too_soon(record, arrival, now):
             return [Refused(Code.OVER_BUDGET, f"{key} changes too often", peer, key)]
         times = self._floor.times(now.clock)

@@ -107,6 +107,8 @@ class Liveness:
     _wake_at: float = field(init=False, default=math.inf)
     _away_at: float = field(init=False, default=-math.inf)
     """When it last found that it had not run for so long that peers have hung up."""
+    _is_out: bool = field(init=False, default=False)
+    """Whether this node itself is no member: nobody tells it anything any more."""
 
     def __attrs_post_init__(self) -> None:
         notary = Notary(me=self.me, fabric_id=self.fabric_id, sign=self.sign, verify=self.verify)
@@ -176,6 +178,7 @@ class Liveness:
             case Disconnected(peer, clean):
                 return self._disconnect(peer, clean, now)
             case Joined(node, area):
+                self._is_out &= node != self.me
                 self.fleet.admit(node, area)
                 return []
             case Struck(node):
@@ -220,15 +223,30 @@ class Liveness:
         is_gone = self.state_of(peer) in GONE
         # Who sleeps is hung up on by everybody, and has nobody left to ask about them.
         was_our_silence = now - self._away_at < AWAKE
-        return self._ears.disconnect(peer, now, clean=clean or is_gone or was_our_silence)
+        clean = clean or is_gone or was_our_silence or self._is_out
+        return [*self._ears.disconnect(peer, now, clean=clean), *self._forget_unheard(now)]
 
     def _strike(self, node: NodeId, now: float) -> list[Effect]:
         if node == self.me:
-            return []
+            self._is_out = True
+            return self._forget_unheard(now)
         self.fleet.strike(node)
         self._ears.forget(node)
         self._rumours.parted(node)
         return self._rumours.strike(node, now)
+
+    def _forget_unheard(self, now: float) -> list[Effect]:
+        """Once this node is out, claim nothing of anybody but of those that it is connected to.
+
+        What it holds would never change again: who is out is told of no death and no return.
+        """
+        if not self._is_out:
+            return []
+        heard = {self.me, *self._ears.connected()}
+        unheard = [life.node for life in self._lives if life.node not in heard]
+        for node in unheard:
+            self._ears.forget(node)
+        return [effect for node in unheard for effect in self._rumours.strike(node, now)]
 
     # -- frames --
     def _hear(self, peer: NodeId, frame: Frame, now: float) -> list[Effect]:

@@ -124,13 +124,23 @@ class Letters(Protocol):
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         """Return the trust roots after *version*, oldest first, as many as fit; at most 16."""
 
-    def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
+    def tombstone_of(self, key: bytes) -> bytes:
+        """Return the record that revokes the holder of *key*, as a packed envelope; empty when
+        none is held.
+
+        Larger than :data:`~fabric.core.frames.MOST_HELLO_RECORD`, it is shown to nobody.
+        """
+
+    def learn(
+        self, roots: Sequence[bytes], record: bytes, teller: bytes, about: bytes = b""
+    ) -> Code | None:
         """Take packed trust roots, in order, and then a packed node record, if any.
 
         Returns why the record does not count; ``None`` if it does, or is held, or there is none.
 
         *teller* is the key that the other end has proved, which says nothing about whether it is
-        anybody's here: a record of another key is not taken from it. What does not verify is
-        counted and forgotten, and never raised. The roots end at the first that is refused, so
-        that a stranger has this node verify one root in vain, not sixteen.
+        anybody's here: a record of another key is not taken from it, except of the key *about*,
+        where one is named. What does not verify is counted and forgotten, and never raised. The
+        roots end at the first that is refused, so that a stranger has this node verify one root
+        in vain, not sixteen.
         """

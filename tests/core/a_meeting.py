@@ -107,13 +107,19 @@ class Acquaintances:
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         return self.trust.roots_after(version, room=most_bytes)
 
-    def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
+    def tombstone_of(self, key: bytes) -> bytes:
+        held = self.records.get(node_id_of(key))
+        return pack_envelope(FABRIC.signed(held)) if held and held.revoked else b""
+
+    def learn(
+        self, roots: Sequence[bytes], record: bytes, teller: bytes, about: bytes = b""
+    ) -> Code | None:
         if roots or record:
             self.tellers.append(node_id_of(teller))
         for root in roots:
             if any(isinstance(each, Rejected) for each in self._adopt(root)):
                 break
-        return self.take(record, of=teller) if record else None
+        return self.take(record, of=about or teller) if record else None
 
     def _adopt(self, root: bytes) -> list[object]:
         return [*self.trust.adopt([unpack_envelope(root)], Times(BORN))]
@@ -220,7 +226,12 @@ def answer_of(acceptor: Acceptor, effects: list[Effect]) -> Frame:
     """Return the frame that says what *acceptor* decided, as the shell would."""
     match effects:
         case [Refuse(code, detail)]:
-            return Refused(code=code.value, reason=detail, roots=acceptor.missed_roots)
+            return Refused(
+                code=code.value,
+                reason=detail,
+                roots=acceptor.missed_roots,
+                record=acceptor.tombstone,
+            )
     return frame_in(effects)
 
 

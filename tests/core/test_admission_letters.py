@@ -7,6 +7,7 @@ from attrs import evolve
 from fabric.codes import Code
 from fabric.core.admission import EASY_HELLO_ROOTS, Admit, Refuse
 from fabric.core.codec import MAX_ANSWER, MAX_HELLO, encode
+from fabric.core.codec.envelopes import pack_envelope
 from fabric.core.envelope import Envelope
 from fabric.core.frames import (
     MOST_ANSWER_ROOTS,
@@ -126,6 +127,63 @@ def test_a_tombstone_of_oneself_is_taken_at_its_word() -> None:
     home.carry(a_record("home", generation=2, revoked=True))
 
     assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.REVOKED
+
+
+# -- the tombstone, to whom it is about --
+def a_revoked_one(**fields: object) -> tuple[ANode, ANode]:
+    """Return ``home``, which does not know that it was revoked, and ``away``, which does."""
+    home, away = ANode("home", "away"), ANode("away", "home")
+    away.knows.hold(a_record("home", generation=2, revoked=True, **fields))
+    return home, away
+
+
+def test_a_revoked_dialler_is_handed_the_record_that_says_so() -> None:
+    home, away = a_revoked_one()
+
+    assert refused_by_acceptor(home.dialler(away), away.acceptor()) is Code.REVOKED
+
+    assert home.knows.why_not(home.me.key) is Code.REVOKED
+    assert home.knows.tellers == [away.id]
+
+
+def test_who_has_no_proof_of_the_revoked_key_is_handed_nothing() -> None:
+    home, away = a_revoked_one()
+    home.change(sign=lambda message: a_key(9).sign(message).signature)
+    acceptor = away.acceptor()
+
+    answer = answer_of(acceptor, acceptor.receive(hello_from(home.dialler(away), acceptor), 0.0))
+
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.record) == (Code.BAD_PROOF, b"")
+
+
+def test_a_tombstone_that_is_too_large_for_an_answer_is_not_shown() -> None:
+    home, away = a_revoked_one(labels={f"{index:064}": "x" * 64 for index in range(32)})
+    assert len(away.knows.tombstone_of(home.me.key)) > MOST_HELLO_RECORD
+    acceptor = away.acceptor()
+
+    answer = answer_of(acceptor, acceptor.receive(hello_from(home.dialler(away), acceptor), 0.0))
+
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.record) == (Code.REVOKED, b"")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [a_record("other"), signed(FABRIC.node("home", revoked=True), FABRIC.node_key("away"))],
+    ids=["of another node", "signed by the acceptor"],
+)
+def test_a_refusal_teaches_a_dialler_nothing_but_what_is_signed_and_its_own(
+    record: Envelope,
+) -> None:
+    home, away = ANode("home", "away"), ANode("away", "home")
+    dialler, acceptor = home.dialler(away), away.acceptor()
+    acceptor.receive(hello_from(dialler, acceptor), 0.0)
+    was = dict(home.knows.records)
+
+    dialler.receive(Refused(code=Code.REVOKED.value, record=pack_envelope(record)), 0.0)
+
+    assert home.knows.records == was
 
 
 # -- what is brought counts only once the key is proved, and not from everybody --

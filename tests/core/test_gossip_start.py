@@ -93,6 +93,29 @@ def test_a_stranger_that_shows_a_forgery_is_not_admitted_and_no_more() -> None:
     assert [each.peer for each in only(member, Bar)] == [KEYS.node_id("home-1")]
 
 
+def test_a_tombstone_of_ones_own_is_taken_from_whoever_refuses() -> None:
+    node = AGossip("one")
+    node.know("home-1")
+    own = KEYS.node("one", generation=2, revoked=True)
+    teller, me = (public(KEYS.node_key(name)) for name in ("home-1", "one"))
+
+    effects = node.say(Presented(teller, pack_envelope(KEYS.signed(own)), about=me))
+
+    assert node.held(own) == own
+    assert Changed(own.key) in effects
+
+
+def test_a_forgery_about_oneself_bars_who_told_it_and_not_oneself() -> None:
+    node = AGossip("one")
+    node.know("one", "home-1")
+    own = forged(KEYS, KEYS.node("one", generation=2, revoked=True))
+    teller, me = (public(KEYS.node_key(name)) for name in ("home-1", "one"))
+
+    effects = node.say(Presented(teller, pack_envelope(own), about=me))
+
+    assert [each.peer for each in only(effects, Bar)] == [KEYS.node_id("home-1")]
+
+
 # -- the disk --
 @frozen
 class Row:

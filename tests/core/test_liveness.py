@@ -15,6 +15,7 @@ from fabric.core.frames import (
 from fabric.core.liveness_events import (
     Connected,
     Disconnected,
+    Joined,
     Leaving,
     Reason,
     RootHeard,
@@ -174,6 +175,34 @@ def test_a_voucher_for_something_else_changes_nothing(change) -> None:
     seat.run(1.0)
 
     assert seat.core.state_of(X) is State.SUSPECT
+
+
+def test_a_node_that_is_out_claims_nothing_of_those_it_does_not_hear() -> None:
+    seat = Seat()
+    seat.meet("x", "a")
+    seat.hear("a", alive("b"))
+    assert seat.core.state_of(B) is State.ALIVE
+
+    seat.give(Struck(ME))
+    assert [seat.core.state_of(each) for each in (X, A, B)] == [State.ALIVE, State.ALIVE, None]
+
+    for peer in (X, A):
+        seat.hush(peer)
+        seat.give(Disconnected(peer, clean=False))
+    seat.run(30)
+    assert [seat.core.state_of(each) for each in (X, A)] == [None, None]
+    assert seat.core.state_of(ME) is State.ALIVE
+
+
+def test_a_node_that_is_in_again_holds_what_it_hears() -> None:
+    seat = Seat()
+    seat.give(Struck(ME))
+    seat.give(Joined(ME, "home"))
+    seat.meet("x", "a")
+    seat.hear("a", alive("b"))
+    seat.give(Disconnected(A, clean=True))
+
+    assert [seat.core.state_of(each) for each in (A, B)] == [State.ALIVE, State.ALIVE]
 
 
 def test_a_broken_connection_leads_to_one_accusation_and_no_more() -> None:
