@@ -28,7 +28,7 @@ from fabric.core.envelope import Envelope
 from fabric.core.frames import Draining
 from fabric.core.identity import NodeId, NodeName, node_id_of
 from fabric.core.planes import Planes, PlaneState
-from fabric.core.records import Key
+from fabric.core.records import Key, NodeRecord
 from fabric.net.tls import NodeKey, certificate_for, load_key
 from fabric.runtime import registry as registry_plane
 from fabric.runtime import snapshot as views
@@ -171,8 +171,7 @@ class Node:
         self.config = config
         self.knowledge = knowledge
         self.me = myself(config, key, knowledge, kept.boot_seq)
-        self.state = "starting"
-        """``starting``, ``ready`` or ``draining``."""
+        self._phase = "starting"
         self.stopping = trio.Event()
         """Set when somebody asked the process to end."""
         self.roles: dict[str, Any] = {}
@@ -197,6 +196,7 @@ class Node:
             rng=rng,
         )
         self.registry = self.overlay.registry
+        self.overlay.gossip.changed.append(self._look_at_myself)
         self._directory = DirectoryRows(knowledge)
         self.services = Services(
             dict(config.services), self.registry.may_offer, serving=self.registry.serving
@@ -240,6 +240,14 @@ class Node:
             await self.overlay.settle()
         self._begin()
 
+    def _look_at_myself(self, key: Key) -> None:
+        """End every channel once this node is revoked: it may neither open nor serve any more."""
+        if key == (NodeRecord.KIND, self.node_id) and self.knowledge.readings.is_revoked(
+            self.node_id
+        ):
+            reset = self.channels.reset_all(Code.REVOKED)
+            log.error("node.revoked", reset=reset, remedy=Code.REVOKED.remedy)
+
     async def _accept_channels(self, link: AnyLink) -> None:
         await self.accepter.accept_channels(link)
 
@@ -256,6 +264,12 @@ class Node:
             change = self.services.next_change()
             self.overlay.own_words.offer(self.services.permitted_names())
             await change.wait()
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``ready``, ``draining``; ``revoked``, once it holds its own tombstone."""
+        is_revoked = self.knowledge.readings.is_revoked(self.node_id)
+        return Code.REVOKED.label if is_revoked and self._phase == "ready" else self._phase
 
     @property
     def name(self) -> NodeName:
@@ -331,7 +345,7 @@ class Node:
         use other instances. Called again, it waits as well.
         """
         within = self.config.drain_timeout
-        self.state, self.services.is_draining, self.opener.is_draining = "draining", True, True
+        self._phase, self.services.is_draining, self.opener.is_draining = "draining", True, True
         log.info("node.draining", channels=len(self.channels), within_s=within)
         await self.overlay.peers.tell_all(Draining(until=int(within * 1000)))
         with trio.move_on_after(within):
@@ -348,7 +362,7 @@ class Node:
 
     def _begin(self) -> None:
         """Be ready: everything has been started."""
-        self.state = "ready"
+        self._phase = "ready"
         listen = str(HostPort(*self.endpoint.address))
         log.info("node.ready", id=self.node_id, listen=listen, boot_seq=self.me.boot_seq)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 from attrs import frozen
@@ -23,6 +23,13 @@ from fabric.runtime.scrape import Snapshot
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+NOT_READY: Final = {
+    "starting": Code.STARTING,
+    "draining": Code.DRAINING,
+    "revoked": Code.REVOKED,
+}
+"""What to say of each state in which a node takes no work."""
+
 KEEPALIVE_S = 15.0
 """A comment goes to silent subscribers that often, so that both ends notice a dead one."""
 
@@ -32,7 +39,7 @@ class AdminNode(DirectoryNode, Protocol):
 
     @property
     def state(self) -> str:
-        """One of ``starting``, ``ready``, ``draining``."""
+        """One of ``starting``, ``ready``, ``draining``, ``revoked``."""
 
     @property
     def metrics(self) -> Metrics: ...
@@ -110,7 +117,7 @@ class NodeRoutes:
         state = self.node.state
         if state == "ready":
             return Answer.of_json({"state": state})
-        return Answer.of_refusal(503, Code.DRAINING if state == "draining" else Code.STARTING)
+        return Answer.of_refusal(503, NOT_READY[state])
 
     async def drain(self, request: Request) -> Answer:
         self.start_drain()

@@ -143,6 +143,7 @@ def _say_no(stream: Stream, refused: RefusedError, acceptor: Acceptor) -> None:
         reason=printable(refused.detail),
         hop=acceptor.we.me.name,
         roots=acceptor.missed_roots,
+        record=acceptor.tombstone,
     )
     with suppress(QuicError, trio.ClosedResourceError):  # it has gone: nobody is left to be told
         stream.send_nowait(encode(frame), fin=True)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, NoReturn, Protocol
 
 import structlog
@@ -100,18 +101,23 @@ class GossipPlane:
     _refused: told.Refused | None = field(init=False, default=None)
     """Why the record before was not taken; the last of several."""
     _timer: Timer = field(init=False, factory=Timer)
-    _turns: InTurn[told.Event] = field(init=False)
+    _turns: InTurn[Callable[[], Iterable[told.Effect]]] = field(init=False)
+    """What gives effects to carry out: the core, of an event; or what was given beforehand."""
 
     def __attrs_post_init__(self) -> None:
-        self._turns = InTurn(self._take)
+        self._turns = InTurn(lambda decide: self._carry_out(decide()))
 
     # -- in --
     def receive(self, event: told.Event) -> None:
         """Let the core take *event*, and carry out what follows; after the one at hand, if any."""
-        self._turns.put(event)
+        self._turns.put(partial(self._decide, event))
 
-    def _take(self, event: told.Event) -> None:
-        self.carry_out(self.core.receive(event, self.moment()))
+    def _decide(self, event: told.Event) -> list[told.Effect]:
+        return self.core.receive(event, self.moment())
+
+    def resume(self, effects: Iterable[told.Effect]) -> None:
+        """Carry out what the core decided before there was this plane."""
+        self._turns.put(lambda: effects)
 
     def publish(self, envelope: Envelope) -> None:
         """Let *envelope* begin its way here."""
@@ -146,8 +152,7 @@ class GossipPlane:
         self.receive(told.Ticked())
 
     # -- out --
-    def carry_out(self, effects: Iterable[told.Effect]) -> None:
-        """Do what the core decided: for what it was told before there was this plane."""
+    def _carry_out(self, effects: Iterable[told.Effect]) -> None:
         sends: list[Send] = []
         for effect in effects:
             if isinstance(effect, Send):

@@ -41,10 +41,16 @@ class NodeLetters:
     def roots_after(self, version: int, *, most_bytes: int) -> tuple[bytes, ...]:
         return self.trust.roots_after(version, room=most_bytes)
 
-    def learn(self, roots: Sequence[bytes], record: bytes, teller: bytes) -> Code | None:
+    def tombstone_of(self, key: bytes) -> bytes:
+        held = self.directory.get(Key(NodeRecord.KIND, node_id_of(key)))
+        return pack_envelope(held.envelope) if held and held.record.revoked else b""
+
+    def learn(
+        self, roots: Sequence[bytes], record: bytes, teller: bytes, about: bytes = b""
+    ) -> Code | None:
         for root in roots:
             version = self.root_version
             refused = self.judged(told.HeardRoots((root,), node_id_of(teller)))
             if refused is not None and self.root_version == version:
                 break
-        return self.judged(told.Presented(teller, record)) if record else None
+        return self.judged(told.Presented(teller, record, about)) if record else None

@@ -80,6 +80,8 @@ class Link:
     """The peer said so: it takes no new channels."""
     connection: Connection = field(init=False)
     opened_at: float = field(init=False, factory=trio.current_time)
+    has_spoken: bool = field(init=False, default=False)
+    """Whether a frame came since Hello: the other end has admitted us too."""
     channels: int = field(init=False, default=0)
     """Channels open on this link, both ways."""
     sent_rate: float | None = field(init=False, default=None)
@@ -185,6 +187,7 @@ class Link:
         await self.outbox.drain(self._send, self._send_at_once)
 
     def _send_at_once(self, data: bytes) -> bool:
+        """Write *data* if nobody else writes and the peer's credit takes it; tell if so."""
         if self._telling.locked():
             return False
         try:

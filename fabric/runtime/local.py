@@ -66,6 +66,7 @@ class LocalStream:
     _outward: _Pipe
     _inward: _Pipe
     _closed: bool = field(init=False, default=False)
+    run_bytes: int = field(init=False, default=ROOM // 4)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:

@@ -17,10 +17,21 @@ from fabric.core.identity import NodeId
 from fabric.core.roster import Address
 from fabric.runtime.gossip import FLOOR
 from fabric.runtime.knowledge import Knowledge
-from fabric.store.kept import Fact, KnownPeer, Seed, Snapshot, StoredRecord, StoredRoot
+from fabric.store.kept import (
+    Fact,
+    KnownCandidate,
+    KnownPeer,
+    Seed,
+    Snapshot,
+    StoredRecord,
+    StoredRoot,
+)
 
 MOST_PEERS = 4096
 """Remembered at once, in some 500 KiB; of more, who was seen longest ago goes."""
+
+OBSERVED = "observed"
+"""Provenance of a candidate: the peer came from there."""
 
 
 @define(eq=False)
@@ -31,11 +42,13 @@ class Memory:
     receive: Callable[[told.Event], None]
     """Where what turns up late on the disk goes."""
     _peers: dict[NodeId, KnownPeer] = field(init=False)
+    _candidates: dict[tuple[NodeId, str], KnownCandidate] = field(init=False)
     _seeds: dict[str, Seed] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         remembered = self.knowledge.remembered
         self._peers = {each.peer: each for each in remembered.peers}
+        self._candidates = _by_place(remembered)
         self._seeds = {each.address: each for each in remembered.seeds}
         self.knowledge.cache.held_by(self)
 
@@ -43,6 +56,20 @@ class Memory:
     def met(self, node: NodeId, address: Address, rtt: float | None) -> None:
         """Remember that *node* proved its key at *address*."""
         self._note(evolve(self._seen(node), address=str(HostPort(*address)), rtt=rtt))
+
+    def sighted(self, node: NodeId, address: Address) -> None:
+        """Remember that *node* came from *address*: a candidate for a dial."""
+        now = self.knowledge.unix_now()
+        seen = KnownCandidate(
+            node, str(HostPort(*address)), provenance=OBSERVED, worked_at=now, at=now
+        )
+        self._candidates[seen.peer, seen.address] = seen
+        self.knowledge.cache.note_candidate(seen)
+
+    def lost(self, node: NodeId, address: Address) -> None:
+        """Remember *address* no more: *node* is elsewhere."""
+        if seen := self._candidates.pop((node, str(HostPort(*address))), None):
+            self.knowledge.cache.drop_candidate(seen)
 
     def turned(self, node: NodeId, state: str, incarnation: int) -> None:
         """Remember what liveness last said of *node*."""
@@ -57,6 +84,8 @@ class Memory:
     def forget(self, node: NodeId) -> None:
         """Keep nothing of *node*: it is a member no more."""
         self._peers.pop(node, None)
+        for place in [each for each in self._candidates if each[0] == node]:
+            self.knowledge.cache.drop_candidate(self._candidates.pop(place))
 
     def _seen(self, node: NodeId) -> KnownPeer:
         return self._peers.get(node) or KnownPeer(node)
@@ -80,6 +109,7 @@ class Memory:
                 StoredRoot(first + n, pack_envelope(each)) for n, each in enumerate(chain)
             ),
             peers=tuple(sorted(self._peers.values(), key=lambda each: each.peer)),
+            candidates=tuple(each for _, each in sorted(self._candidates.items())),
             seeds=tuple(sorted(self._seeds.values(), key=lambda each: each.address)),
             facts=(Fact(FLOOR, str(knowledge.floor.at).encode()),),
         )
@@ -89,7 +119,12 @@ class Memory:
             self.receive(told.HeardRoots(tuple(each.packed for each in found.roots)))
         self.receive(told.Loaded(found.records))
         self._peers = {each.peer: each for each in found.peers} | self._peers
+        self._candidates = _by_place(found) | self._candidates
         self._seeds = {each.address: each for each in found.seeds} | self._seeds
+
+
+def _by_place(kept: Snapshot) -> dict[tuple[NodeId, str], KnownCandidate]:
+    return {(each.peer, each.address): each for each in kept.candidates}
 
 
 def _stored(row: told.Store) -> StoredRecord:

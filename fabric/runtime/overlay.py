@@ -91,6 +91,9 @@ class Overlay:
         for seen in knowledge.remembered.peers:
             if seen.address is not None and (place := _parsed(seen.address)) is not None:
                 self.roster.saw(seen.peer, place)
+        for candidate in sorted(knowledge.remembered.candidates, key=lambda each: each.at):
+            if (place := _parsed(candidate.address)) is not None:
+                self.roster.sightings.saw(candidate.peer, place)
 
         self.gossip = gossip.GossipPlane(
             core=knowledge.gossip,
@@ -146,8 +149,7 @@ class Overlay:
             self.gossip.judged,
             knowledge.given,
         )
-        room_for = self.neighbours.core.objection
-        self.we = Ourselves(me, self.roster, letters, Standings(me.node_id), room_for)
+        self.we = Ourselves(me, self.roster, letters, Standings(me.node_id), self._objection)
         refused = RefusedPeers(metrics, events, refusals)
         self.peers = peers.Peers(
             we=self.we,
@@ -204,7 +206,7 @@ class Overlay:
         self.neighbours.dial_seed = self.seeds.dial
         self.gossip.reissue = self.own_words.reissue
         self.gossip.changed += [self._look_at_myself, self.own_words.changed]
-        self.gossip.carry_out(self.knowledge.take_effects())
+        self.gossip.resume(self.knowledge.take_effects())
         self.memory.seeds((place.host, place.port) for place in self.config.seeds)
 
     # -- this node --
@@ -247,6 +249,12 @@ class Overlay:
         """Return a link to *node*, dialled if there is none. Raises :exc:`RefusedError`."""
         return self.link_to(node) or await self.neighbours.connect(node, within)
 
+    def _objection(self, node: NodeId) -> Code | None:
+        """Return why no link that *node* dialled is to be kept."""
+        if self.peers.dialling.is_over:
+            return Code.SHUTTING_DOWN
+        return self.neighbours.core.objection(node)
+
     def _is_busy(self, node: NodeId) -> bool:
         link = self.peers.link_to(node)
         return link is not None and link.channels > 0
@@ -265,7 +273,8 @@ class Overlay:
         yield clocks.PLANE, self.clocks.run
 
     async def leave(self) -> None:
-        """Tell the fabric that this node goes, and close every link."""
+        """Tell the fabric that this node goes, and close every link. None is made any more."""
+        self.peers.dialling.is_over = True
         self.liveness.leave()
         await self.peers.flush()
         await self.peers.tell_all(Bye(code=Code.SHUTTING_DOWN.value))

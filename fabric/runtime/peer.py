@@ -78,9 +78,11 @@ class Peer:
 
     def missed(self, refused: RefusedError) -> None:
         """Note an attempt that did not get through. A connected peer is not concerned."""
-        if self.link is None:
-            unreached = refused.code in UNREACHED
-            self.turn(PeerState.WAITING if unreached else PeerState.REFUSED, refused.code)
+        if self.link is not None:
+            return
+        has_left = self.reason is Code.SHUTTING_DOWN and refused.code is Code.HANDSHAKE_TIMEOUT
+        code = Code.SHUTTING_DOWN if has_left else refused.code  # its own word explains more
+        self.turn(PeerState.WAITING if code in UNREACHED else PeerState.REFUSED, code)
 
     def offer(self, link: Link) -> bool:
         """Hand *link* to the peer's task, or return that it takes no more now."""
@@ -129,11 +131,11 @@ class Peer:
         self._changed = trio.Event()
 
     async def wait_to_be_dialled(self) -> None:
-        """Wait until no link stands and it is wanted, or nudged."""
+        """Wait until no link stands and it is wanted, or nudged: it holds still on return."""
+        await trio.lowlevel.checkpoint()  # before the look, for a link may come in any wait
         while self.link is not None or not (self.is_wanted or self.is_nudged):
             await self._changed.wait()
         self.is_nudged = False
-        await trio.lowlevel.checkpoint()
 
     async def wait_vacant(self) -> None:
         """Wait until no link stands."""

@@ -37,7 +37,7 @@ from fabric.core.backoff import Backoff, Redial
 from fabric.core.frames import Bye, Draining, Frame
 from fabric.core.identity import NodeId
 from fabric.core.planes import Planes
-from fabric.core.roster import DialIntent, Member
+from fabric.core.roster import Address, DialIntent, Member
 from fabric.core.standing import Judgement, Verdict
 from fabric.errors import RefusedError
 from fabric.runtime.admission import Control
@@ -81,8 +81,8 @@ class Audience(Protocol):
     def disconnected(self, member: Member, code: Code) -> None:
         """No link to *member* stands any more."""
 
-    def missed(self, member: Member, code: Code) -> None:
-        """A dial of *member* came to nothing."""
+    def missed(self, member: Member, address: Address, code: Code) -> None:
+        """A dial of *member* at *address* came to nothing."""
 
     def heard(self, link: Link, frame: Frame) -> None:
         """See :meth:`fabric.runtime.links.Owner.heard`."""
@@ -107,7 +107,6 @@ class Peers:
     dialling: Dialling = field(init=False)
     _nursery: trio.Nursery | None = field(init=False, default=None)
     _endpoint: Endpoint | None = field(init=False, default=None)
-    _is_leaving: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self.dialling = Dialling(self.we, self.enter)
@@ -287,9 +286,8 @@ class Peers:
     async def _dial_when_vacant(self, peer: Peer, endpoint: Endpoint) -> NoReturn:
         while True:
             await peer.wait_to_be_dialled()
-            for way in self._ways_to(peer):
-                if peer.link is None:
-                    await self._dial(peer, way, endpoint)
+            if ways := self._ways_to(peer):
+                await self._dial(peer, ways, endpoint)
             peer.settled.set()
             self._forget_if_stray(peer)
             await self._wait_before_next(peer)
@@ -311,19 +309,22 @@ class Peers:
         return max(delay, SLOWLY * self.rng.uniform(0.75, 1.25)) if peer.is_slow else delay
 
     def _ways_to(self, peer: Peer) -> Sequence[DialIntent]:
-        return [] if self._is_leaving else self.we.roster.ways_to(peer.member)
+        return [] if self.dialling.is_over else self.we.roster.ways_to(peer.member)
 
-    async def _dial(self, peer: Peer, way: DialIntent, endpoint: Endpoint) -> None:
-        """Try one way to *peer*, once. Whatever comes of it is in the peer's state."""
+    async def _dial(self, peer: Peer, ways: Sequence[DialIntent], endpoint: Endpoint) -> None:
+        """Try the *ways* to *peer*, each once. Whatever comes of it is in the peer's state."""
+
+        def missed(way: DialIntent, refused: RefusedError) -> None:
+            peer.missed(refused)
+            self.refused.tell(refused, way.address, side="dialler", peer=peer.member.name)
+            self.audience.missed(peer.member, way.address, refused.code)
+
         if peer.state is not PeerState.REFUSED:  # that stays to be seen until there is better news
             peer.turn(PeerState.DIALLING, peer.reason)
         timeout = peer.redial.attempt_timeout(trio.current_time())
-        try:
-            await self.dialling.dial(way, endpoint, timeout)
-        except RefusedError as refused:
-            peer.missed(refused)
-            self.refused.tell(refused, way.address, side="dialler", peer=peer.member.name)
-            self.audience.missed(peer.member, refused.code)
+        await self.dialling.dial(
+            ways, endpoint, timeout, missed=missed, is_moot=lambda: peer.link is not None
+        )
 
     # -- links come and go --
     def enter(self, admit: Admit, control: Control) -> None:
@@ -414,8 +415,7 @@ class Peers:
                     nursery.start_soon(link.outbox.wait_empty)
 
     async def close_all(self, code: Code) -> None:
-        """Close every link once what was sent has arrived, or after a second; dial none anew."""
-        self._is_leaving = True
+        """Close every link once what was sent has arrived, or after a second."""
         async with trio.open_nursery() as nursery:
             for link in self.all_links():
                 nursery.start_soon(aclose, link.connection, code)

@@ -18,7 +18,9 @@ from fabric.runtime.refusals import RefusalLog
 NO_REFUSAL: Final = frozenset({Code.DUPLICATE, Code.ITSELF})
 """The other of two dials was kept, which is success; or a node is among its own seeds."""
 
-UNREACHED: Final = frozenset({Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY})
+UNREACHED: Final = frozenset(
+    {Code.HANDSHAKE_TIMEOUT, Code.DUPLICATE, Code.BUSY, Code.SHUTTING_DOWN}
+)
 """Ends of an attempt that say nothing against it."""
 
 

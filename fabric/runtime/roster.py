@@ -19,6 +19,7 @@ from fabric.core.identity import NodeId, NodeName, node_id_of
 from fabric.core.readings import Readings
 from fabric.core.records import EndpointRecord, NodeRecord
 from fabric.core.roster import Address, DialIntent, Direct, Member, plain
+from fabric.core.sightings import Sightings
 from fabric.core.views import Sworn
 
 MOST_BARRED: Final = 256
@@ -47,6 +48,8 @@ class DirectoryRoster:
     readings: Readings
     _seen_at: dict[NodeId, Address] = field(init=False, factory=dict)
     """Where a peer last proved its key to us: as good as its own word, and often newer."""
+    sightings: Sightings = field(init=False, factory=Sightings)
+    """Where else peers were seen."""
     _barred: dict[NodeId, tuple[Code, float]] = field(init=False, factory=dict)
     _expected: Counter[Address] | None = field(init=False, default=None)
     """Every address at which a member may be, and how many may; None: to be found anew."""
@@ -93,14 +96,20 @@ class DirectoryRoster:
         """Keep nothing of *node*: it is a member no more."""
         self._made.pop(node, None)
         self._seen_at.pop(node, None)
+        self.sightings.forget(node)
         self.moved(node)
 
     # -- where --
     def ways_to(self, member: Member) -> list[DialIntent]:
         if self.by_id(member.node_id) is None:
             return []  # barred, or expired by now: it would be refused
-        found = dict.fromkeys([*self._last_seen(member.node_id), *self._said(member.node_id)])
-        return [Direct(member, address) for address in found]
+        return [Direct(member, address) for address in self._places_of(member.node_id)]
+
+    def _places_of(self, node: NodeId) -> dict[Address, None]:
+        """Return where *node* may be, best first: where it last was, where it says, where else
+        it was seen."""
+        places = [*self._last_seen(node), *self._said(node), *self.sightings.of(node)]
+        return dict.fromkeys(places)
 
     def saw(self, node: NodeId, address: Address) -> None:
         """Note that *node* proved its key at *address*, which we had dialled."""
@@ -109,12 +118,16 @@ class DirectoryRoster:
             self._seen_at[node] = address
             self.moved(node)
 
+    def knows(self, node: NodeId, address: Address) -> bool:
+        """Return whether *node* says that it is at *address*, or was last seen there."""
+        return plain(address) in {*self._last_seen(node), *self._said(node)}
+
     def expects(self, address: Address) -> bool:
         """Return whether a member is known to be at *address*."""
         if self._expected is None:
             self._expected = Counter()
             self._places.clear()
-            for node in {*self.readings.members(), *self._seen_at}:
+            for node in {*self.readings.members(), *self._seen_at, *self.sightings.nodes()}:
                 self._expect(node, self._expected)
         return plain(address) in self._expected
 
@@ -132,7 +145,7 @@ class DirectoryRoster:
             expected[address] -= 1
             if not expected[address]:
                 del expected[address]
-        if places := frozenset({*self._last_seen(node), *self._said(node)}):
+        if places := frozenset(self._places_of(node)):
             self._places[node] = places
             expected.update(places)
 

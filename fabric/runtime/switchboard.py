@@ -117,6 +117,8 @@ class Switchboard:
             raise RemoteProtocolError(
                 Code.UNEXPECTED_FRAME, f"{type(frame).__name__} after admission"
             )
+        if not link.has_spoken:
+            self._spoke(link)
         peer = link.member.node_id
         if isinstance(frame, Clock):
             self.clocks.heard(link, frame)
@@ -138,6 +140,8 @@ class Switchboard:
         if dialled:
             self.roster.saw(node, address)
             self.memory.met(node, address, link.connection.rtt)
+        for place in self.roster.sightings.connected(node):
+            self._lost(node, place)
         self.met(address, node)
         self.gossip.receive(gossip_events.PeerUp(node, member.area, compares=False))
         self.liveness.receive(liveness_events.Connected(node))
@@ -151,7 +155,23 @@ class Switchboard:
         self.liveness.receive(liveness_events.Disconnected(node, clean=clean))
         self.neighbours.receive(neighbour_events.Disconnected(node))
 
-    def missed(self, member: Member, code: Code) -> None:
+    def _spoke(self, link: Link) -> None:
+        """Note where a peer dialled us from, if it does not say that it is there."""
+        link.has_spoken = True
+        node, address = link.member.node_id, _address_of(link)
+        if link.connection.is_dialler or self.roster.knows(node, address):
+            return
+        if (oldest := self.roster.sightings.saw(node, address)) is not None:
+            self._lost(node, oldest)
+        self.memory.sighted(node, address)
+        self.roster.moved(node)
+
+    def _lost(self, node: NodeId, address: Address) -> None:
+        self.memory.lost(node, address)
+        self.roster.moved(node)
+
+    def missed(self, member: Member, address: Address, code: Code) -> None:
+        self.roster.sightings.missed(member.node_id, plain(address))
         if code is not Code.DUPLICATE:
             self.neighbours.receive(neighbour_events.DialFailed(member.node_id))
 
@@ -165,8 +185,8 @@ class Switchboard:
         What it offers is not resolved for a while; what is open goes on.
         """
         link, member = self.peers.link_to(node), self.roster.by_id(node)
-        if link is not None and _address_of(link) == address:
-            return  # two cannot be at one address: the process that we are linked to has gone
+        if node != self.me and (link is None or _address_of(link) == address):
+            return  # the other has gone: its link has ended, or will (no two are at one address)
         places = [HostPort(*address)] + ([HostPort(*_address_of(link))] if link else [])
         detail = f"{member.name if member else node} at {' and '.join(map(str, places))}"
         self.gossip.alarm(Code.DUPLICATE_IDENTITY, detail, node)

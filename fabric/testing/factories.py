@@ -111,6 +111,7 @@ _FROM_STRANGERS: tuple[Frame, ...] = (
     ),
     evolve(cast(HelloOk, _FRAMES[2]), record=b"my record", roots=(b"root 4",)),
     evolve(cast(Refused, _FRAMES[3]), roots=(b"root 4",)),
+    Refused(code=117, hop="home-1", record=b"your tombstone"),
 )
 """Of types that are above already: with the fields that nodes which know each other leave out."""
 

@@ -107,19 +107,23 @@ class LiveFabric:
         serves: Iterable[str] = (),
         called: str = "",
         at: Address | None = None,
+        advertise: Iterable[str] = (),
         **changes: Any,  # noqa: ANN401 -- NodeConfig's
     ) -> Node:
         """Run *name* until it is ended; again after that, it goes on from its own disk.
 
         It is given the addresses of *seeds* and what is in *knows*: files or folders of records;
         its own record, unless told. *called* and *at* are for a second process with one key.
+        *advertise* is where it says that it is, where that is not so.
         """
         address = at or self.address(name)
         config = self.fleet.config(
             name,
             records=(self.record_of(name),) if knows is None else tuple(knows),
             seeds=tuple(HostPort(*self.address(seed)) for seed in seeds),
-            quic=QuicConfig(listen=HostPort(*address)),
+            quic=QuicConfig(
+                listen=HostPort(*address), advertise=tuple(map(HostPort.parse, advertise))
+            ),
             **changes,
         )
         run = partial(self.keep_running, called or name, config, tuple(serves))

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from fabric.codes import Code
+from fabric.core.sightings import Sightings
 from fabric.errors import RefusedError
 from fabric.store.peer_cache import CACHE_FILE
 
@@ -62,3 +63,35 @@ async def test_without_its_cache_such_a_node_resolves_nothing(autojump_clock, or
     with pytest.raises(RefusedError) as refused:
         await live.opens("far")
     assert refused.value.code is Code.NO_OWN_RECORD
+
+
+@pytest.fixture
+async def hidden(live):
+    """Return a fabric in which ``away`` names no address at which it is; ``home`` is down.
+
+    ``home`` comes back elsewhere, so that it has to be the one that dials.
+    """
+    live.add("home", "away")
+    await live.start("home", knows=[live.papers.records])
+    await live.start("away", seeds=["home"], advertise=["10.9.9.9:4433"])
+    await live.until(lambda: live.agree() and live.is_meshed())
+    await trio.sleep(1)
+    await live.kill("home")
+    return live
+
+
+ELSEWHERE = ("10.0.7.7", 4433)
+
+
+async def test_a_peer_is_found_where_it_came_from_when_it_names_no_address_that_leads_there(
+    autojump_clock, hidden
+):
+    await hidden.start("home", knows=[], at=ELSEWHERE)
+    await hidden.until(lambda: hidden.peers_of("home") == {"away"}, within=5)
+
+
+async def test_without_that_candidate_it_is_not_found(autojump_clock, hidden, monkeypatch):
+    monkeypatch.setattr(Sightings, "of", lambda _self, _node: iter(()))
+    await hidden.start("home", knows=[], at=ELSEWHERE)
+    await trio.sleep(20)
+    assert hidden.peers_of("home") == set()

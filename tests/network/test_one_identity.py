@@ -97,6 +97,16 @@ async def test_a_node_that_lost_its_disk_outbids_what_it_said_before(
     assert await live.opens("far") == "away"
 
 
+async def test_a_process_refused_as_a_second_one_is_none_once_the_first_has_gone(
+    autojump_clock, three
+):
+    live = three
+    await live.kill("away")
+    await live.until(lambda: "away" not in live.peers_of("home"))
+    live["home"].overlay.switchboard.duplicated(live.fabric.node_id("away"), TWIN_AT)
+    assert "duplicate_identity" not in live.health("home")
+
+
 # -- two processes --
 async def test_a_second_process_of_the_same_start_is_told_to_both_ends_and_opens_nothing(
     autojump_clock, three, logged

@@ -35,6 +35,7 @@ async def test_records_and_removals_of_both_sides_are_everywhere_within_ten_seco
     autojump_clock, live, network
 ):
     await four(live)
+    await live.until(live.is_meshed)  # for who was never heard of is not dead later
     fabric = live.fabric
     live.partition(ONE, OTHER)
     await live.until(lambda: live.state_of("away-1", "home-1") is State.DEAD, within=MINUTE)

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from fabric.codes import Code
+from fabric.core.liveness_events import State
 from fabric.errors import ChannelBroken
 from fabric.testing.pairs import refusal
 
@@ -74,6 +75,48 @@ async def test_it_is_refused_at_dial_and_both_ends_say_revoked(autojump_clock, t
     assert live["home"].metrics.hellos_refused.series[Code.REVOKED, "acceptor"]
 
 
+async def test_the_refusal_hands_it_the_proof_and_it_stops_by_itself(autojump_clock, three):
+    live, codes = three, []
+    thief = live["thief"]
+
+    async def hold():
+        try:
+            async with thief.open_channel("demo") as channel:
+                await channel.receive_some()
+        except ChannelBroken as broken:
+            codes.append(broken.code)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold)
+        await trio.sleep(1)
+        assert (live.state_of("far", seen_by="thief"), thief.state) == (State.ALIVE, "ready")
+        revoke(live)
+        await live.until(lambda: codes, within=5)
+    assert codes == [Code.REVOKED]
+    await trio.sleep(30)
+
+    assert thief.knowledge.readings.is_revoked(thief.node_id)
+    assert (await refusal(thief, "demo")).code is Code.REVOKED
+    assert (await refusal(thief, "logs")).code is Code.REVOKED
+    snapshot = thief.snapshot()
+    assert snapshot["node"]["state"] == "revoked"
+    assert snapshot["health"][0]["detail"] == "this node, thief"
+    assert "fabricctl node replace" in snapshot["health"][0]["remedy"]
+    assert {row["liveness"] for row in thief.member_rows()} == {None}
+
+
+async def test_a_node_that_is_signed_anew_is_let_in_and_works_again(autojump_clock, three):
+    live = three
+    revoke(live)
+    await live.until(lambda: live["thief"].state == "revoked", within=5)
+    live.tell("far", live.fabric.node("thief", area="overseas", generation=3))
+    await live.until(lambda: live.is_settled(demo="thief", logs="home"), within=60)
+
+    assert live["thief"].state == "ready"
+    assert await live.opens("far") == "thief"
+    assert live.state_of("far", seen_by="thief") is State.ALIVE
+
+
 async def test_a_restart_with_a_record_of_before_opens_nothing_again(autojump_clock, three):
     live = three
     await live.kill("thief")
@@ -94,5 +137,5 @@ async def test_a_node_that_sleeps_through_it_hears_of_it_first(autojump_clock, t
     await trio.sleep(5)
     await live.start("far", seeds=["home"])
     await live.until(lambda: live.agree("home", "far"), within=5)
-    assert live.peers_of("far") == {"home"}
+    await live.until(lambda: live.peers_of("far") == {"home"}, within=0.5)
     assert (await refusal(live["far"])).code is Code.NO_INSTANCE

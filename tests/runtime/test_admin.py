@@ -76,7 +76,12 @@ async def test_one_channel_is_found_by_its_id(tmp_path):
 
 @pytest.mark.parametrize(
     ("state", "status", "code"),
-    [("ready", 200, None), ("starting", 503, "starting"), ("draining", 503, "draining")],
+    [
+        ("ready", 200, None),
+        ("starting", 503, "starting"),
+        ("draining", 503, "draining"),
+        ("revoked", 503, "revoked"),
+    ],
 )
 async def test_readiness_is_a_status_code(tmp_path, state, status, code):
     node = FakeNode()

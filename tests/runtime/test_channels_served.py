@@ -109,7 +109,8 @@ async def test_a_node_may_open_its_own_service(autojump_clock, fleet, nursery, l
             await channel.send_eof()
             assert await channel.receive_some() == b""
         await trio.sleep(1)
-        assert len(logged("channel.closed", channel=channel.id, code="done")) == 2
+        told = logged("channel.closed", channel=channel.id, code="done", log_level="info")
+        assert len(told) == 2
         assert away.snapshot()["services"][0]["instances"] == ["away"]
         nursery.cancel_scope.cancel()
 

@@ -77,6 +77,19 @@ def test_its_own_record_is_shown_as_it_was_signed_and_none_where_none_is_held():
     assert mine.own_record() == pack_envelope(envelope)
 
 
+def test_a_tombstone_is_shown_and_a_record_that_counts_is_not():
+    mine, gossip = letters()
+    key = FABRIC.node("away").key_bytes
+    for generation, revoked in ((1, False), (2, True)):
+        record = FABRIC.node("away", generation=generation, revoked=revoked)
+        assert mine.tombstone_of(key) == b""
+        mine.directory.apply(record, FABRIC.signed(record), Heard(), FABRIC.now)
+
+    assert mine.tombstone_of(key) == pack_envelope(FABRIC.signed(record))
+    mine.learn((), b"a record", TELLER, about=key)
+    assert gossip.heard[-1] == Presented(TELLER, b"a record", about=key)
+
+
 def test_roots_are_handed_on_from_the_version_that_is_asked_for():
     mine, _gossip = letters()
 

@@ -27,6 +27,7 @@ class Disk:
 
     holder: Memory | None = None
     peers: dict = field(factory=dict)
+    candidates: set = field(factory=set)
     seeds: list = field(factory=list)
 
     def held_by(self, holder):
@@ -34,6 +35,12 @@ class Disk:
 
     def note_peer(self, seen):
         self.peers[seen.peer] = seen
+
+    def note_candidate(self, seen):
+        self.candidates.add(seen)
+
+    def drop_candidate(self, seen):
+        self.candidates.discard(seen)
 
     def note_seeds(self, addresses, unix_now):
         self.seeds += addresses
@@ -77,6 +84,23 @@ def test_a_peer_that_was_met_is_remembered_with_its_address_and_how_it_was(home)
     seen = home.disk.peers[node]
     assert (seen.address, seen.rtt, seen.at) == ("[2001:db8::1]:4433", 0.02, NOW)
     assert (seen.state, seen.incarnation) == ("suspect", 7)
+
+
+def test_where_a_peer_came_from_is_remembered_until_it_is_lost(home):
+    node = home.fabric.node_id("away")
+    for number in (1, 2):
+        home.memory.sighted(node, (f"192.0.2.{number}", 1))
+    kept = home.memory.everything().candidates
+    assert [(each.address, each.provenance) for each in kept] == [
+        ("192.0.2.1:1", "observed"),
+        ("192.0.2.2:1", "observed"),
+    ]
+    assert home.disk.candidates == set(kept)
+    home.memory.lost(node, ("192.0.2.1", 1))
+    home.memory.lost(node, ("192.0.2.9", 1))
+    assert home.disk.candidates == set(home.memory.everything().candidates) == {kept[1]}
+    home.memory.forget(node)
+    assert home.disk.candidates == set(home.memory.everything().candidates) == set()
 
 
 def test_seeds_that_were_ever_named_are_never_forgotten():

@@ -409,6 +409,29 @@ async def test_a_node_that_says_goodbye_dials_nobody_any_more(autojump_clock, fl
             assert peer(home, "away").state is not PeerState.DIALLING
 
 
+async def test_a_node_that_says_goodbye_admits_nobody_any_more(autojump_clock, fleet):
+    async with fleet.open("home") as home, fleet.open("away") as away:
+        await connected(home, "away")
+        await home.overlay.leave()
+        for _ in range(500):
+            await trio.sleep(0.01)
+            assert not links(home)
+        assert peer(away, "home").state in {PeerState.WAITING, PeerState.DIALLING}
+        assert peer(away, "home").reason is Code.SHUTTING_DOWN
+
+
+async def test_who_has_left_is_said_to_have_left_however_often_it_is_dialled(
+    autojump_clock, fleet
+):
+    async with fleet.open("home") as home:
+        async with fleet.open("away"):
+            await connected(home, "away")
+        await trio.sleep(60)
+        found = peer(home, "away")
+        assert found.link is None
+        assert found.reason is Code.SHUTTING_DOWN
+
+
 async def test_who_waits_for_a_link_hears_at_once_that_there_will_be_none(autojump_clock, fleet):
     async with fleet.open("home") as home:
         away, refused = peer(home, "away").member.node_id, []

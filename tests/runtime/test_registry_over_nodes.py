@@ -36,6 +36,20 @@ async def test_a_core_service_is_proved_by_probes_at_both_ends(autojump_clock, f
     assert home.registry.report(0)["status"] == "active"
 
 
+async def test_proofs_of_a_service_fill_no_log(autojump_clock, fleet, two, logged):
+    fleet.grant("demo", "any", core=True)
+    home, _away = await two()
+    await offered(home, "demo", "away")
+    await trio.sleep(60)
+    assert len(logged("channel.closed", direction="in", log_level="debug")) > 3
+    assert not logged("channel.closed", log_level="info")
+    async with home.open_channel("demo") as channel:
+        await channel.send_all_eof(b"something")
+        assert await channel.receive_some() == b"something"
+    await trio.sleep(1)
+    assert len(logged("channel.closed", channel=channel.id, log_level="info")) == 2
+
+
 async def test_a_permission_that_is_taken_back_travels_and_so_does_its_return(
     autojump_clock, fleet, two, logged
 ):

@@ -7,7 +7,7 @@ import pytest
 from cli import fabricctl
 from cli.ctl import sim
 from cli.exits import finish
-from fabric.testing.sim import Line, Unit
+from fabric.testing.sim import SCENARIOS, Line, Unit
 
 FORKS = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 """A test runner may have threads; the command has none."""
@@ -26,6 +26,28 @@ def test_a_table_names_what_is_promised_and_whether_it_holds(capsys) -> None:
     assert printed[2].split() == ["WAVE", "FOUND", "TARGET"]
     row = next(line for line in printed if line.startswith("all do"))
     assert row.split()[2:] == [row.split()[2], "s", "<", "2.00", "s", "ok"]
+
+
+@FORKS
+@pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each != "flood"])
+def test_every_scenario_says_what_it_cost_each_node(capsys, scenario) -> None:
+    typed("--scenario", scenario, "--cut", "5", "--json")
+
+    found = json.loads(capsys.readouterr().out)["scenarios"][scenario]
+    values = {each["figure"]: each["p50"] for each in found}
+    seconds, messages = values["all of it took"], values["messages sent per node in it"]
+    assert messages > seconds / 2, "every second node probes, once a second"
+    assert values["bytes sent per node in it"] > 40 * messages
+
+
+@FORKS
+def test_a_terminal_is_told_what_is_being_played_and_a_pipe_is_not(capsys, monkeypatch) -> None:
+    typed("--scenario", "wave")
+    assert not capsys.readouterr().err
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    typed("--scenario", "wave", "--seed", "3")
+    assert "playing wave, seed 3" in capsys.readouterr().err
 
 
 @FORKS

@@ -13,7 +13,7 @@ BAD = Weather(loss=0.1)
 def found(name: str, seed: int = 1, **changes):
     """Return what a scenario finds in a small fabric in bad weather, but for *changes*."""
     setting = Setting(**{"nodes": 18, "weather": BAD, "cut": 30.0, **changes})
-    return play(name, setting.warm_fleet(), setting, seed)
+    return play(name, setting.warm_fleet(), setting, seed).found
 
 
 def missed(result) -> list:
@@ -75,7 +75,7 @@ def test_a_fabric_at_rest_sends_a_probe_or_its_answer_per_link_and_second() -> N
     result = found("steady", nodes=8, weather=Weather())
 
     assert not missed(result)
-    assert result.frames == pytest.approx(result.links, rel=0.1)
+    assert result.cost.per_second().frames == pytest.approx(result.links, rel=0.1)
     assert result.false_suspicions == 0
 
 
@@ -96,5 +96,5 @@ def test_results_of_several_processes_are_those_of_one() -> None:
     assert Runs(setting, jobs=2).play("wave", range(3)) == alone
     assert [each.seed for each in alone] == [0, 1, 2]
     line = next(each for each in summed_up(alone) if each.name == "all do")
-    assert line.worst == max(each.everybody for each in alone)
-    assert alone[line.worst_seed].everybody == line.worst
+    assert line.worst == max(each.found.everybody for each in alone)
+    assert alone[line.worst_seed].found.everybody == line.worst

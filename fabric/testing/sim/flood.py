@@ -47,8 +47,10 @@ class FloodResult:
     """As many as it may take: what :mod:`fabric.core.budgets` lets through."""
     grown: int
     """Records that an honest node holds beyond those that honest nodes published."""
+    false_suspicions: int
+    """Of honest nodes, by such."""
     false_deaths: int
-    """Of honest nodes."""
+    """The same."""
     same: float
     """Seconds after the flood until all honest nodes hold the same."""
 
@@ -62,6 +64,7 @@ class FloodResult:
             Figure("honest nodes barred", self.barred_wrongly, most=0),
             Figure("minted words taken by one node", self.minted, most=self.most_minted),
             Figure("records beyond the honest ones", self.grown, most=2),
+            Figure("false suspicions", self.false_suspicions),
             Figure("honest nodes taken for dead", self.false_deaths, most=0),
             Figure("identical digests after it", self.same, Unit.SECONDS),
         )
@@ -102,18 +105,23 @@ def flood(fleet: Fleet, setting: Setting) -> FloodResult:
         most_minted=WINDOW_BURST + setting.flood / WINDOW,
         grown=max(len(fleet.nodes[each].directory) for each in honest)
         - (2 * setting.nodes + 1 + len(spreads)),
-        false_deaths=sum(
-            turn.state is State.DEAD and turn.node not in faulty and by not in faulty
-            for by, turn in fleet.turns[turns:]
-        ),
+        false_suspicions=_turned(fleet, turns, State.SUSPECT, faulty),
+        false_deaths=_turned(fleet, turns, State.DEAD, faulty),
         same=same,
     )
 
 
+def _turned(fleet: Fleet, since: int, state: State, faulty: set[NodeId]) -> int:
+    return sum(
+        turn.state is state and not {by, turn.node} & faulty for by, turn in fleet.turns[since:]
+    )
+
+
 def _faults(fleet: Fleet) -> tuple[Fault, Fault, Fault]:
-    """Draw three nodes that are at fault: a forger, a stranger's friend, a minter."""
-    forger, friend, minter = (fleet.nodes[fleet.ids[number]] for number in (3, 7, 11))
-    victim = fleet.ids[1]
+    """Return what three nodes do wrong: a forger, a stranger's friend, a minter."""
+    quarter = fleet.size // 4
+    forger, friend, minter = (fleet.nodes[fleet.ids[quarter * each]] for each in (1, 2, 3))
+    victim = fleet.ids[0]
     return (
         Forger(fleet, forger, RATE, victim=victim),
         Stranger(fleet, friend, RATE),

@@ -67,9 +67,8 @@ class Net:
     def _put(self, connection: Connection, way: Way, frame: Frame) -> bool:
         item = way.put(frame, self.clock.now, self.weather, self.rng)
         if item is None:
-            self.tally.dropped += 1
             return False
-        self.tally.sent(way.sender, frame, item, way.resent)
+        self.tally.sent(way.sender, item, way.resent)
         if item.comes_at < item.reads_at:
             self.clock.at(item.comes_at, self._touch, connection, way)
         self.clock.at(item.reads_at, self._arrive, connection, way)

@@ -27,12 +27,15 @@ class RestartsResult:
     """Seconds until all that came back hold what all others do, and the other way round."""
     alive: float
     """Seconds until everybody takes everybody for alive."""
+    false_suspicions: int
+    """Of those that went on."""
     false_deaths: int
 
     def figures(self) -> tuple[Figure, ...]:
         return (
             Figure("identical digests", self.known, Unit.SECONDS, 10.0),
             Figure("all alive to all", self.alive, Unit.SECONDS),
+            Figure("false suspicions", self.false_suspicions),
             Figure("false deaths", self.false_deaths, most=0),
         )
 
@@ -41,6 +44,7 @@ def restarts(fleet: Fleet, setting: Setting) -> RestartsResult:
     """Replace one node of ten with its disk and one of ten without it, within two seconds."""
     some = max(1, setting.nodes // 10)
     numbers = [number for number in fleet.shuffled() if number]  # the seed itself stays
+    replaced = {fleet.ids[number] for number in numbers[: 2 * some]}
     began, turns = fleet.now, len(fleet.turns)
     for place, number in enumerate(numbers[: 2 * some]):
         fleet.clock.after(2 * fleet.drawn(), _replace, fleet, number, place < some)
@@ -59,6 +63,10 @@ def restarts(fleet: Fleet, setting: Setting) -> RestartsResult:
         lost=some,
         known=known,
         alive=alive,
+        false_suspicions=sum(
+            turn.state is State.SUSPECT and turn.node not in replaced
+            for _, turn in fleet.turns[turns:]
+        ),
         false_deaths=sum(turn.state is State.DEAD for _, turn in fleet.turns[turns:]),
     )
 

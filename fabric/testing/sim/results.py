@@ -9,6 +9,8 @@ from typing import Protocol
 
 from attrs import frozen
 
+from fabric.testing.sim.tally import Cost
+
 
 class Unit(enum.StrEnum):
     """What a figure counts."""
@@ -47,6 +49,28 @@ class Result(Protocol):
 
     def figures(self) -> tuple[Figure, ...]:
         """Return the figures, the same ones in every run of a scenario."""
+
+
+@frozen
+class Played:
+    """What a run found, and what it cost meanwhile."""
+
+    found: Result
+    cost: Cost
+
+    @property
+    def seed(self) -> int:
+        return self.found.seed
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return those of the scenario, and what is counted of each."""
+        cost = self.cost
+        return (
+            *self.found.figures(),
+            Figure("all of it took", cost.seconds, Unit.SECONDS),
+            Figure("messages sent per node in it", cost.frames),
+            Figure("bytes sent per node in it", cost.bytes_out),
+        )
 
 
 @frozen

@@ -21,7 +21,7 @@ from attrs import define, field
 from fabric.testing.sim.fleet import Fleet
 from fabric.testing.sim.flood import flood
 from fabric.testing.sim.restarts import restarts
-from fabric.testing.sim.results import Result
+from fabric.testing.sim.results import Played, Result
 from fabric.testing.sim.scenarios import death, partition, pause, steady, wave
 from fabric.testing.sim.setting import Setting
 
@@ -30,10 +30,12 @@ SCENARIOS: Final[Mapping[str, Callable[[Fleet, Setting], Result]]] = MappingProx
 )
 
 
-def play(name: str, fleet: Fleet, setting: Setting, seed: int) -> Result:
+def play(name: str, fleet: Fleet, setting: Setting, seed: int) -> Played:
     """Return what scenario *name* finds with *seed* in a warm *fleet*, which it uses up."""
     fleet.reseed(seed)
-    return SCENARIOS[name](fleet, setting)
+    began, mark = fleet.now, fleet.net.tally.mark()
+    found = SCENARIOS[name](fleet, setting)
+    return Played(found, fleet.net.tally.since(mark).cost(fleet.ids, fleet.now - began))
 
 
 @define(eq=False)
@@ -43,20 +45,23 @@ class Runs:
     setting: Setting
     jobs: int = 1
     """Seeds that are played at once. The results are the same."""
+    on_begin: Callable[[str, int], None] = lambda _name, _seed: None
+    """Told of each run as it begins."""
     _fleet: Fleet = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         with _undisturbed():
             self._fleet = self.setting.warm_fleet()
 
-    def play(self, name: str, seeds: Sequence[int]) -> list[Result]:
+    def play(self, name: str, seeds: Sequence[int]) -> list[Played]:
         """Return what scenario *name* finds with each of *seeds*, in their order."""
-        results: list[Result] = []
+        results: list[Played] = []
         running: deque[tuple[int, int]] = deque()
         with _undisturbed():
             for seed in seeds:
                 if len(running) == self.jobs:
                     results.append(_result_of(*running.popleft()))
+                self.on_begin(name, seed)
                 running.append(self._begin(name, seed))
             results += (_result_of(*each) for each in running)
         return results
@@ -79,13 +84,13 @@ class Runs:
             os._exit(status)  # nothing of the parent's is the child's to clean up
 
 
-def _result_of(child: int, reads: int) -> Result:
+def _result_of(child: int, reads: int) -> Played:
     with os.fdopen(reads, "rb") as found:
         packed = found.read()
     _, status = os.waitpid(child, 0)
     if status:
         raise RuntimeError(f"a run ended with status {status}")
-    result: Result = pickle.loads(packed)
+    result: Played = pickle.loads(packed)
     return result
 
 

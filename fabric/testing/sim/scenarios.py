@@ -17,6 +17,7 @@ from fabric.core.records import Key, OffersRecord, ServiceRecord
 from fabric.testing.sim.fleet import Fleet, Spread
 from fabric.testing.sim.results import Figure, Unit, quantile
 from fabric.testing.sim.setting import AT_REST, LOOK, LOOKED_FOR, PATIENCE, WARM, Setting
+from fabric.testing.sim.tally import Cost
 
 
 # -- a wave --
@@ -38,6 +39,8 @@ class WaveResult:
     """Copies sent per node, in waves."""
     most_sends: int
     most_hops: int
+    false_suspicions: int
+    """Nobody is gone."""
 
     def figures(self) -> tuple[Figure, ...]:
         small, large = self.nodes <= 100, self.nodes <= 1000
@@ -50,11 +53,13 @@ class WaveResult:
             Figure("copies sent by one node", self.most_sends, most=6),
             Figure("hops", self.most_hops),
             Figure("nodes reached by repair", self.repaired),
+            Figure("false suspicions", self.false_suspicions),
         )
 
 
 def wave(fleet: Fleet, setting: Setting) -> WaveResult:
     """Hand one signed record to one node."""
+    turns = len(fleet.turns)
     record = fleet.fabric.service(f"wave-{fleet.seed}")
     spread = fleet.publish(fleet.any_node(), record)
     fleet.run(PATIENCE, until=lambda: len(spread.reached) == setting.nodes)
@@ -71,6 +76,7 @@ def wave(fleet: Fleet, setting: Setting) -> WaveResult:
         sends=sum(spread.copies.values()) / setting.nodes,
         most_sends=max(spread.copies.values(), default=0),
         most_hops=max(_hops(fleet, spread.key)),
+        false_suspicions=_turned(fleet, turns, State.SUSPECT),
     )
 
 
@@ -142,7 +148,7 @@ def _change(fleet: Fleet, side: tuple[NodeId, ...], gone: ServiceRecord) -> None
 
 def _meet_again(fleet: Fleet, setting: Setting, gone: list[Key]) -> PartitionResult:
     differed = len(fleet.roots()) > 1
-    fleet.net.tally.begin()
+    mark = fleet.net.tally.mark()
     fleet.heal()
     met = fleet.now
     removed = same = math.inf
@@ -152,7 +158,7 @@ def _meet_again(fleet: Fleet, setting: Setting, gone: list[Key]) -> PartitionRes
             removed = fleet.now - met
         if same == math.inf and len(fleet.roots()) == 1:
             same = fleet.now - met
-    sent = sum(fleet.net.tally.bytes_out.values()) / setting.nodes
+    cost = fleet.net.tally.since(mark).cost(fleet.ids, fleet.now - met)
     while not _all_alive(fleet) and fleet.now - met < PATIENCE:
         fleet.run(0.5)
     return PartitionResult(
@@ -162,7 +168,7 @@ def _meet_again(fleet: Fleet, setting: Setting, gone: list[Key]) -> PartitionRes
         same=same,
         removals=removed,
         alive=fleet.now - met if _all_alive(fleet) else math.inf,
-        bytes_per_node=sent,
+        bytes_per_node=cost.bytes_out,
     )
 
 
@@ -290,25 +296,19 @@ class SteadyResult:
     links: float
     """Per node."""
     most_links: int
-    frames: float
-    """Sent per node and second."""
-    bytes_out: float
-    """UDP payload sent per node and second."""
-    both_ways: float
-    """UDP payload sent and received per node and second."""
-    most_both_ways: float
-    """Of the node that has most of it."""
+    cost: Cost
     false_suspicions: int
 
     def figures(self) -> tuple[Figure, ...]:
         most = 2000.0 if self.nodes <= 100 else None
+        rate = self.cost.per_second()
         return (
             Figure("links per node", self.links),
             Figure("links of one node", self.most_links),
-            Figure("frames sent per node", self.frames, Unit.PER_SECOND),
-            Figure("sent per node", self.bytes_out, Unit.BYTES_PER_SECOND),
-            Figure("sent and received per node", self.both_ways, Unit.BYTES_PER_SECOND, most),
-            Figure("sent and received by one node", self.most_both_ways, Unit.BYTES_PER_SECOND),
+            Figure("frames sent per node", rate.frames, Unit.PER_SECOND),
+            Figure("sent per node", rate.bytes_out, Unit.BYTES_PER_SECOND),
+            Figure("sent and received per node", rate.both_ways, Unit.BYTES_PER_SECOND, most),
+            Figure("sent and received by one node", rate.most_both_ways, Unit.BYTES_PER_SECOND),
             Figure("false suspicions", self.false_suspicions),
         )
 
@@ -316,18 +316,13 @@ class SteadyResult:
 def steady(fleet: Fleet, setting: Setting) -> SteadyResult:
     """Leave a fabric alone."""
     fleet.run(AT_REST - fleet.now)
-    tally, turns = fleet.net.tally, len(fleet.turns)
-    tally.begin()
+    mark, turns = fleet.net.tally.mark(), len(fleet.turns)
     fleet.run(LOOKED_FOR)
-    both_ways = [tally.bytes_both_ways(node) / LOOKED_FOR for node in fleet.ids]
     return SteadyResult(
         nodes=setting.nodes,
         seed=fleet.seed,
         links=sum(fleet.links()) / setting.nodes,
         most_links=fleet.links()[-1],
-        frames=sum(tally.frames.values()) / setting.nodes / LOOKED_FOR,
-        bytes_out=sum(tally.bytes_out.values()) / setting.nodes / LOOKED_FOR,
-        both_ways=sum(both_ways) / setting.nodes,
-        most_both_ways=max(both_ways),
+        cost=fleet.net.tally.since(mark).cost(fleet.ids, LOOKED_FOR),
         false_suspicions=_turned(fleet, turns, State.SUSPECT),
     )
