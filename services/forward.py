@@ -11,7 +11,7 @@ import json
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import trio
 from attrs import define, frozen
@@ -83,7 +83,9 @@ def _is_loopback(host: str) -> bool:
 
 @define(eq=False)
 class Lines:
-    """A forward's visits as lines for its asker."""
+    """A forward's visits as lines for its asker; the node logs the channels as any others."""
+
+    is_log: ClassVar[bool] = False
 
     _lines: trio.MemorySendChannel[Line]
 

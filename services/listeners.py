@@ -28,7 +28,7 @@ UNCAPPED: Final = 1 << 31
 
 
 class OpenedChannel(SplicedChannel, Protocol):
-    """A channel as a listener's log line needs it, which stands for the channel's own."""
+    """A channel as a listener's book needs it, whose log line stands for the channel's own."""
 
     has_line: bool
 
@@ -128,7 +128,7 @@ class Listener:
         async with self._opener.open_channel(
             config.service, client=client, deadline=config.open_timeout
         ) as channel:
-            visit.channel, channel.has_line = channel.id, False
+            visit.channel, channel.has_line = channel.id, not self._book.is_log
             await splice(sock, channel, visit.life, gone=Code.CLIENT_GONE, first=first)
 
 

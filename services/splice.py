@@ -23,6 +23,9 @@ from services.lifetime import Lifetime
 SAYS_LITTLE = 16 * 1024
 """Bytes of a piece behind which a FIN is looked for at once. Longer ones are bulk."""
 
+RUNS = 4
+"""Runs of the channel that are read at once: more would be more than its stream may queue."""
+
 
 class SplicedChannel(Protocol):
     """What a splice needs of :class:`fabric.Channel`.
@@ -30,6 +33,8 @@ class SplicedChannel(Protocol):
     Every call below that waits is a checkpoint, as trio's streams promise; the loops rely on it.
     """
 
+    @property
+    def run_bytes(self) -> int: ...
     async def send_all(self, data: bytes) -> None: ...
     async def send_all_eof(self, data: bytes) -> None: ...
     async def send_eof(self) -> None: ...
@@ -70,20 +75,21 @@ async def splice(
 async def _to_channel(
     sock: socket.socket, channel: SplicedChannel, life: Lifetime, gone: Code, data: bytes
 ) -> None:
+    at_most = RUNS * channel.run_bytes
     try:
-        data = data or await tcp.receive(sock)
+        data = data or await tcp.receive(sock, at_most)
         while data:
             if not life.allows(len(data)):
                 return
             # Who says little has often said all: its FIN then travels with its last words.
-            ahead = tcp.receive_nowait(sock) if len(data) < SAYS_LITTLE else None
+            ahead = tcp.receive_nowait(sock, at_most) if len(data) < SAYS_LITTLE else None
             if ahead == b"":
                 await channel.send_all_eof(data)
                 life.sent_bytes += len(data)
                 return
             await channel.send_all(data)
             life.sent_bytes += len(data)
-            data = ahead or await tcp.receive(sock)
+            data = ahead or await tcp.receive(sock, at_most)
         await channel.send_eof()
     except OSError:
         life.end(gone)

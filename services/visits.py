@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import structlog
 import trio
@@ -33,6 +33,9 @@ class Visit:
 class VisitorsBook(Protocol):
     """Hears of each visit twice: as it comes, and how it ended. Neither may block."""
 
+    is_log: ClassVar[bool]
+    """Whether what it writes stands in the node's log, in place of the channel's own line."""
+
     def came(self, visit: Visit) -> None: ...
     def closed(self, visit: Visit) -> None: ...
     def refused(self, visit: Visit, why: RefusedError) -> None: ...
@@ -45,6 +48,8 @@ class IngressBook:
     The lines bear the configured address of the listener, so that one name stands for it in
     configuration, log and metrics.
     """
+
+    is_log: ClassVar[bool] = True
 
     _metrics: Metrics
     _refusals: RefusalLog

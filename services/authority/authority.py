@@ -13,9 +13,11 @@ from pathlib import Path
 from types import TracebackType
 
 from fabric.codes import Code
+from fabric.core.access import parse_selector
 from fabric.core.envelope import Envelope
 from fabric.core.identity import FABRIC_ID_BYTES, node_id_of
 from fabric.core.records import FABRIC, Key, KeyId, NodeRecord, Policy, Role, TrustRoot
+from fabric.core.views import subject_of
 from fabric.net.tls import NodeKey
 from services.authority import rotation, signing, succession
 from services.authority.drafts import (
@@ -164,6 +166,11 @@ class Authority:
             "`fabricctl node list` shows them.",
         )
 
+    def selected(self, selector: str) -> list[NodeRecord]:
+        """The nodes that *selector* selects now."""
+        parsed = parse_selector(selector)
+        return [record for record in self.nodes() if parsed.selects(subject_of(record))]
+
     def file_of(self, key: Key) -> Path:
         """Where the newest record of *key* stands."""
         return self.folder.record(key)
@@ -231,12 +238,20 @@ class Authority:
         """
         return self._ledger.say(service_draft(self.fabric_id, name, grant, now=now), now)
 
+    def policy(self, *, now: int) -> tuple[Policy, bool]:
+        """Return what holds for every node, and whether that was signed or goes without saying."""
+        held = self._signed_policy()
+        return policy_draft(self.fabric_id, Bounds(), held, now=now), held is not None
+
     def set_policy(self, bounds: Bounds, *, now: int) -> Envelope:
         """Change what *bounds* names in the fabric's policy, or make its first one."""
+        draft = policy_draft(self.fabric_id, bounds, self._signed_policy(), now=now)
+        return self._ledger.say(draft, now)
+
+    def _signed_policy(self) -> Policy | None:
         held = self._ledger.held.get(Key(Policy.KIND, FABRIC))
         before = held.record if held else None
-        policy = before if isinstance(before, Policy) and not before.revoked else None
-        return self._ledger.say(policy_draft(self.fabric_id, bounds, policy, now=now), now)
+        return before if isinstance(before, Policy) and not before.revoked else None
 
     def revoke(self, key: Key, *, now: int) -> Envelope:
         """Say that what *key* names is no more. Said again, nothing is signed."""

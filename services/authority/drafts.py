@@ -90,6 +90,10 @@ class Grant:
     max_channels: int = 0
 
 
+BOUNDS: Final = ("fanout", "hops", "full_mesh_up_to", "degree")
+"""What :class:`Bounds` may name besides targets, as :class:`Policy` calls it too."""
+
+
 @frozen(kw_only=True)
 class Bounds:
     """What is said of the fabric as a whole; see :class:`Policy`. None leaves it as it is."""
@@ -161,11 +165,7 @@ def policy_draft(fabric: bytes, bounds: Bounds, held: Policy | None, *, now: int
         generation=1,
     )
     before = held or usual
-    given = {
-        name: value
-        for name in ("fanout", "hops", "full_mesh_up_to", "degree")
-        if (value := getattr(bounds, name)) is not None
-    }
+    given = {name: value for name in BOUNDS if (value := getattr(bounds, name)) is not None}
     with _checked():
         for role in bounds.targets:
             read_name(role)

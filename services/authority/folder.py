@@ -214,7 +214,7 @@ def read_envelope(path: Path) -> Envelope:
             "no_such_file", f"There is no file {path}.", "Mend the path."
         ) from None
     except UnicodeDecodeError as error:
-        raise AuthorityError.of(Code.RECORD_MALFORMED, f"{path} is no text.") from error
+        raise AuthorityError.of(Code.RECORD_MALFORMED, f"{path} is no text.", _WHOLE) from error
     except RecordError as error:
         raise _no_record(path, error) from error
 
@@ -241,8 +241,12 @@ def decoded(envelope: Envelope, kind: type[R], *, where: Path) -> R:
     return record
 
 
+_WHOLE = "Name a file that `fabricctl` wrote; if it is one, copy it again, whole."
+
+
 def _no_record(path: Path, error: RecordError) -> AuthorityError:
-    return AuthorityError.of(error.code, f"{path}: {error.detail or error.code.sentence}")
+    remedy = _WHOLE if error.code is Code.RECORD_MALFORMED else ""
+    return AuthorityError.of(error.code, f"{path}: {error.detail or error.code.sentence}", remedy)
 
 
 def _spoilt(path: Path, why: str) -> AuthorityError:

@@ -82,6 +82,7 @@ class MemoryChannel:
     answered: trio.Event = Factory(trio.Event)
     refused: Code | None = None
     has_line: bool = True
+    run_bytes: int = 32 * 1024
 
     async def send_all(self, data):
         await self.out.put(data)

@@ -85,6 +85,7 @@ async def test_a_forward_leads_to_the_service_and_tells_of_each_connection(
                 (line,) = await next_lines(asker, 1)
                 assert (line["sent_bytes"], line["received_bytes"]) == (4, 4)
                 assert (line["code"], line["channel"]) == ("done", edge.fabric.served[-1].id)
+        assert edge.fabric.opened[-1].has_line  # the asker alone has heard of it: the node logs it
 
 
 async def test_a_refused_connection_is_reset_and_told_of(ask, received, resets):
