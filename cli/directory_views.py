@@ -164,11 +164,9 @@ def _worth(row: Json) -> str:
 def services_table(
     services: Sequence[Json], *, now: float, rows: int = ALL_ROWS
 ) -> RenderableType:
-    """Every service: its status and why, how many records, where it leads, its last live proof.
-
-    Records are those that count and, behind the plus, those that are candidates.
-    """
-    grid = columns("service", "core", "status", "why not", ">records", "leads to", "proved")
+    """Every service: its status and why, how many offers count, and how many are candidates
+    besides, where it leads, its last live proof."""
+    grid = columns("service", "core", "status", "why not", ">act+cand", "leads to", "proved")
     for row in services[:rows]:
         grid.add_row(
             cut(row["name"]),

@@ -59,18 +59,30 @@ def finish(app: cyclopts.App, arguments: Sequence[str] | None = None) -> int:
     The process boundary of each operator command: whatever a command refuses is printed here,
     on stderr for people and on stdout as JSON where ``--json`` was asked for.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        answer = app(given, exit_on_error=False, result_action="return_value", backend="trio")
-    except cyclopts.CycloptsError:
-        return Exit.USAGE  # cyclopts has printed the mistake
-    except CommandError as error:
-        return report(error, as_json="--json" in given)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `| head` has seen enough
+        return _finish(app, list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:  # `| head` has seen enough, of an answer or of a refusal
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return PIPE_CLOSED
+
+
+def _finish(app: cyclopts.App, given: list[str]) -> int:
+    as_json = "--json" in given
+    try:
+        answer = app(
+            given,
+            exit_on_error=False,
+            print_error=not as_json,
+            result_action="return_value",
+            backend="trio",
+        )
+    except cyclopts.CycloptsError as mistake:
+        # For a person cyclopts has printed it already.
+        return report(_usage(app, mistake), as_json=True) if as_json else Exit.USAGE
+    except CommandError as error:
+        return report(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BaseExceptionGroup as group:  # a nursery wraps what ends a command
         first = next(leaves(group))
         if isinstance(first, KeyboardInterrupt):
@@ -78,8 +90,13 @@ def finish(app: cyclopts.App, arguments: Sequence[str] | None = None) -> int:
         if group.split(CommandError)[1] is not None:
             raise
         assert isinstance(first, CommandError)
-        return report(first, as_json="--json" in given)
+        return report(first, as_json=as_json)
     return answer if isinstance(answer, int) else Exit.YES
+
+
+def _usage(app: cyclopts.App, mistake: cyclopts.CycloptsError) -> UsageError:
+    command = " ".join((*app.name, *(mistake.command_chain or ())))
+    return UsageError("usage", str(mistake), f"`{command} --help` lists what it takes.")
 
 
 def report(error: CommandError, *, as_json: bool) -> int:

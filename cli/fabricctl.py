@@ -9,7 +9,6 @@ import cyclopts
 from cli.ctl.channel import channel, channels
 from cli.ctl.directory import members, services, waves
 from cli.ctl.node import drain, nodes, stop
-from cli.ctl.service import expose, forward, unexpose
 from cli.exits import finish
 from fabric import __version__
 
@@ -50,22 +49,24 @@ _by_name(
     ),
 )
 
-for _command in (
-    nodes,
-    members,
-    services,
-    waves,
-    channels,
-    channel,
-    drain,
-    stop,
-    expose,
-    unexpose,
-    forward,
-):
+for _command in (nodes, members, services, waves, channels, channel, drain, stop):
     app.command(_command, sort_key=len(list(app)))
 
 _by_name(
+    (
+        "expose",
+        "service:expose",
+        "Offer service NAME from a node, answered by the TCP server at BACKEND (127.0.0.1:8000)."
+        "\n\nKept in the node's state, and told to the fabric at once. Who may offer and open it "
+        "is said by its signed record: `fabricctl service add`, or --open-to here.",
+    ),
+    ("unexpose", "service:unexpose", "Take back what `expose` offered."),
+    (
+        "forward",
+        "service:forward",
+        "Make a local port lead to a fabric service, as ssh -L would: WHAT is 5432:NAME.\n\n"
+        "Runs until ^C, which closes the port. With --json, prints one JSON object per line.",
+    ),
     ("directory", "directory:directory", "See the records that a node holds, or sign anew."),
     ("init", "creation:init", "Create a fabric of your own: its id, keys and trust root."),
     ("node", "members:node", "Say who belongs to the fabric."),

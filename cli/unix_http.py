@@ -130,6 +130,14 @@ def _request(http: h11.Connection, method: str, path: str, body: Json | None) ->
 
 
 async def _next_event(http: h11.Connection, stream: trio.abc.ReceiveStream) -> object:
-    while (event := http.next_event()) is h11.NEED_DATA:
-        http.receive_data(bytes(await stream.receive_some(PIECE_BYTES)))
+    has_ended = False
+    try:
+        while (event := http.next_event()) is h11.NEED_DATA:
+            data = bytes(await stream.receive_some(PIECE_BYTES))
+            has_ended = not data
+            http.receive_data(data)
+    except h11.RemoteProtocolError as error:
+        if has_ended:
+            raise UnansweredError("it hung up in the middle of its answer") from error
+        raise
     return event

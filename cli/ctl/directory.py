@@ -85,9 +85,9 @@ for _name, _what in (
 
 
 async def services(*, node: Node = ASKED, socket: Path | None = None, json: bool = False) -> int:
-    """List the services of the fabric as a node sees them. Exits 1 unless it counts as active.
+    """List the services of the fabric as a node sees them. Exits 1 unless core ones are active.
 
-    A fabric counts as active while every service that is core to it is.
+    A service is active at a node that may open it and to which an instance has lately answered.
 
     Parameters
     ----------
@@ -99,11 +99,13 @@ async def services(*, node: Node = ASKED, socket: Path | None = None, json: bool
     found = await admin_at(node, socket).registry()
     status = found["fabric_registry_runtime_report"]["status"]
     head = Text.assemble("registry ", state_word(status))
-    if not any(row["core"] for row in found["services"]):
+    is_core = any(row["core"] for row in found["services"])
+    lacks = is_core and status != "active"
+    if not is_core:
         head.append("  no service is core here", "dim")
     table = services_table(found["services"], now=time.time())
     show(found, Group(head, "", table), json=json)
-    return Exit.YES if status == "active" else Exit.NO
+    return Exit.NO if lacks else Exit.YES
 
 
 async def members(*, node: Node = ASKED, socket: Path | None = None, json: bool = False) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 import trio
 from attrs import asdict
 from cyclopts import Parameter, validators
+from rich.console import Group
 from rich.text import Text
 
 from cli.exit_codes import Exit
@@ -103,11 +104,19 @@ async def status(*, json: bool = False) -> int:
         peers = "" if row["peers"] is None else f"{row['connected']}/{row['peers']}"
         channels = "" if row["channels"] is None else str(row["channels"])
         grid.add_row(row["name"], state_word(row["state"]), str(row["pid"] or ""), peers, channels)
-    show({"fabric": str(fabric.root), "processes": rows}, grid, json=json)
+    document = {"fabric": str(fabric.root), "processes": rows}
+    show(document, Group(grid, *_unlinked(rows)), json=json)
     if all(row["state"] in ("ready", "running") for row in rows):
         return Exit.YES
     alive = any(row["pid"] for row in rows)
     return Exit.NO if alive else Exit.UNREACHABLE
+
+
+def _unlinked(rows: list[Json]) -> list[Text]:
+    """Tell of the members that no process here is: a place for a program of one's own, first."""
+    here = {row["name"] for row in rows if row["pid"]}
+    missing = sorted({name for row in rows for name in row["unlinked"]} - here)
+    return [Text(f"\nmembers without a process here: {', '.join(missing)}")] if missing else []
 
 
 async def _rows(fabric: LocalFabric) -> list[Json]:
@@ -132,6 +141,7 @@ async def _row(fabric: LocalFabric, name: str, process: Process | None) -> Json:
         "pid": process.pid if process and alive else None,
         "peers": None,
         "connected": None,
+        "unlinked": [],
         "channels": None,
     }
     if name == BACKEND or not alive:
@@ -141,10 +151,12 @@ async def _row(fabric: LocalFabric, name: str, process: Process | None) -> Json:
     except NotReachedError:
         return {**row, "state": "silent"}
     peers = snapshot["peers"]
+    unlinked = [peer["name"] for peer in peers if peer["state"] != "connected"]
     return {
         **row,
         "state": snapshot["node"]["state"],
         "peers": len(peers),
-        "connected": sum(peer["state"] == "connected" for peer in peers),
+        "connected": len(peers) - len(unlinked),
+        "unlinked": unlinked,
         "channels": len(snapshot["channels"]),
     }

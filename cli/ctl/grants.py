@@ -1,4 +1,4 @@
-"""``fabricctl service add | policy set | revoke``: what nodes may do, and what is no more."""
+"""``fabricctl service add | policy show | set | revoke``: what nodes may do, and what no more."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter, validators
 
-from cli.ctl.holding import Dir, open_authority, pair, tell_signed
+from cli.ctl.granting import Several, require_selector
+from cli.ctl.holding import Dir, lines, open_authority, pair, pairs, tell_signed
 from cli.ctl.holding import now as this_moment
 from cli.exit_codes import Exit
 from cli.exits import UsageError
-from fabric.core.access import FORMS, parse_selector
+from cli.output import show
 from fabric.core.codec.records import decode_record
+from fabric.core.diversity import CRITICAL, DEFAULT
 from fabric.core.records import FABRIC, Key, NodeRecord, ServiceRecord, Targets
-from services.authority import Bounds, Grant
+from services.authority import BOUNDS, Bounds, Grant
 
 service = cyclopts.App(name="service", help="Say who may offer and open a service.")
 policy = cyclopts.App(name="policy", help="Say what holds for every node.")
 
-Several = Annotated[tuple[str, ...], Parameter(negative="")]
 Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 _TARGETS = {
@@ -66,7 +67,7 @@ def add(
         The authority's folder; else $FABRIC_DIR, else the working folder.
     """
     for selector in (*offer_by, *open_to):
-        _require_selector(selector)
+        require_selector(selector)
     grant = Grant(
         offer_by=offer_by,
         open_to=open_to,
@@ -80,7 +81,44 @@ def add(
         headline = (
             f"{name} of {authority.name}: offered by {_whom(offer_by)}, open to {_whom(open_to)}"
         )
-        tell_signed(authority, [made], headline, before=before, json=json, extra={"service": name})
+        nobody = [each for each in (*offer_by, *open_to) if not authority.selected(each)]
+        tell_signed(
+            authority,
+            [made],
+            headline,
+            before=before,
+            json=json,
+            more=_note_nobody(nobody),
+            extra={"service": name, "selects_nobody": nobody},
+        )
+    return Exit.YES
+
+
+@policy.command(name="show")
+def show_policy(*, folder: Dir = None, json: bool = False) -> int:
+    """Show what holds for every node, whether it was signed or goes without saying.
+
+    Parameters
+    ----------
+    folder:
+        The authority's folder; else $FABRIC_DIR, else the working folder.
+    """
+    with open_authority(folder, to_change=False) as authority:
+        held, is_signed = authority.policy(now=this_moment())
+        name = authority.name
+    bounds = {field: getattr(held, field) for field in BOUNDS}
+    targets = {
+        role: {told: getattr(counts, field) for told, field in _TARGETS.items()}
+        for role, counts in sorted(held.targets.items())
+    }
+    how = "as signed" if is_signed else "as it is until `fabricctl policy set`"
+    told = [f"  {field.replace('_', '-')} {value}" for field, value in bounds.items()]
+    told += [
+        f"  target {role}:{','.join(f'{what}={count}' for what, count in counts.items())}"
+        for role, counts in targets.items()
+    ]
+    document = {**bounds, "targets": targets, "signed": is_signed}
+    show(document, lines(f"policy of {name}, {how}", *told), json=json)
     return Exit.YES
 
 
@@ -118,14 +156,26 @@ def set_policy(
         hops=hops,
         full_mesh_up_to=full_mesh_up_to,
         degree=degree,
-        targets=dict(_target(one) for one in target),
+        targets={
+            role: _targets(counts) for role, counts in pairs(target, ":", _TARGET_FORM).items()
+        },
     )
     if bounds == Bounds():
         raise UsageError("nothing_to_change", "Nothing is to be changed.", "Say what: --fanout N")
     with open_authority(folder) as authority:
         before = frozenset(authority.records())
         made = authority.set_policy(bounds, now=this_moment())
-        tell_signed(authority, [made], f"policy of {authority.name}", before=before, json=json)
+        roles = [f"role:{role}" for role in bounds.targets if role not in (CRITICAL, DEFAULT)]
+        nobody = [each for each in roles if not authority.selected(each)]
+        tell_signed(
+            authority,
+            [made],
+            f"policy of {authority.name}",
+            before=before,
+            json=json,
+            more=_note_nobody(nobody),
+            extra={"selects_nobody": nobody},
+        )
     return Exit.YES
 
 
@@ -169,17 +219,13 @@ def _whom(selectors: tuple[str, ...]) -> str:
     return " ".join(selectors) or "nobody"
 
 
-def _require_selector(text: str) -> None:
-    try:
-        parse_selector(text)
-    except ValueError as error:
-        raise UsageError(
-            "not_a_selector", f"{text!r} selects nobody.", f"Write {FORMS}."
-        ) from error
+def _note_nobody(selectors: list[str]) -> list[str]:
+    if not selectors:
+        return []
+    return [f"no node is {' or '.join(selectors)} yet: `fabricctl node list` shows what they are"]
 
 
-def _target(told: str) -> tuple[str, Targets]:
-    role, counts = pair(told, ":", _TARGET_FORM)
+def _targets(counts: str) -> Targets:
     asked: dict[str, int] = {}
     for one in counts.split(","):
         name, count = pair(one, "=", _TARGET_FORM)
@@ -187,8 +233,8 @@ def _target(told: str) -> tuple[str, Targets]:
             raise UsageError("not_a_target", f"{one!r} cannot be meant.", f"Write {_TARGET_FORM}.")
         asked[_TARGETS[name]] = int(count)
     try:
-        return role, Targets(**asked)
+        return Targets(**asked)
     except ValueError as error:
         raise UsageError(
-            "not_a_target", f"{told!r}: {error}.", "Write smaller numbers."
+            "not_a_target", f"{counts!r}: {error}.", "Write smaller numbers."
         ) from error

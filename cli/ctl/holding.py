@@ -23,6 +23,9 @@ from services.authority import Authority, AuthorityError, Folder
 Dir = Annotated[Path | None, Parameter(name="--dir")]
 """The authority's folder; without it $FABRIC_DIR, the working folder, or the local fabric's."""
 
+WIDE = 80
+"""Characters of a line; a longer one is broken where what is copied stays whole."""
+
 SHOWN = 12
 """Files that a person is told one by one; more are a number, and whole only with --json."""
 
@@ -85,6 +88,20 @@ def pair(text: str, separator: str, what: str) -> tuple[str, str]:
     return left, right
 
 
+def pairs(told: Iterable[str], separator: str, what: str) -> dict[str, str]:
+    """*told* as a mapping; a key that is given twice is refused."""
+    found: dict[str, str] = {}
+    for one in told:
+        left, right = pair(one, separator, what)
+        if found.setdefault(left, right) != right:
+            raise UsageError(
+                "given_twice",
+                f"{left!r} is given twice, as {found[left]!r} and as {right!r}.",
+                "Leave one of them out.",
+            )
+    return found
+
+
 def now() -> int:
     """Unix seconds, whole: what records count in."""
     return int(datetime.now(UTC).timestamp())
@@ -138,7 +155,7 @@ def tell_signed(
         "wrote": [str(path) for path in files],
         "publish": [str(path) for path in files],
     }
-    told = [f"  {here(authority.file_of(key))}  {_told(authority, key)}" for key in keys[:SHOWN]]
+    told = [line for key in keys[:SHOWN] for line in _told(authority, key)]
     if len(keys) > SHOWN:
         told.append(f"  and {len(keys) - SHOWN} more")
     end = publish_lines(files) if new else ["Nothing had to be signed."]
@@ -151,8 +168,20 @@ def publish_lines(files: Sequence[Path]) -> list[str]:
         return []
     many = len(files) > SHOWN
     what = "--all" if many else " ".join(here(path) for path in files)
-    return [f"publish {'it' if len(files) == 1 else 'them'}: fabricctl record publish {what}"]
+    headline = f"publish {'it' if len(files) == 1 else 'them'}:"
+    command = "fabricctl record publish"
+    line = f"{headline} {command} {what}"
+    if len(line) <= WIDE:
+        return [line]
+    return [headline, *typed(command, what.split())]
 
 
-def _told(authority: Authority, key: Key) -> str:
-    return summary(authority.held(key).record)
+def typed(command: str, words: Sequence[str]) -> list[str]:
+    """*command* with *words*, one a line, as a shell takes it."""
+    return [f"  {command} \\", *(f"    {word} \\" for word in words[:-1]), f"    {words[-1]}"]
+
+
+def _told(authority: Authority, key: Key) -> list[str]:
+    file, told = here(authority.file_of(key)), summary(authority.held(key).record)
+    line = f"  {file}  {told}"
+    return [line] if len(line) <= WIDE else [f"  {file}", f"    {told}"]

@@ -14,7 +14,7 @@ from cli.ctl.holding import (
     Dir,
     key_bytes,
     open_authority,
-    pair,
+    pairs,
     tell_signed,
 )
 from cli.ctl.holding import now as this_moment
@@ -246,7 +246,7 @@ def _tell(
             f"  {here(drawn.file)}  its key, drawn just now: take it there, and leave no copy",
             "",
             f"On its machine {name} needs, as [node] trust_root, records and key:",
-            f"  {here(authority.folder.root_file)} {here(file)} {here(drawn.file)}",
+            *(f"  {here(each)}" for each in (authority.folder.root_file, file, drawn.file)),
         ]
     tell_signed(
         authority,
@@ -279,4 +279,4 @@ def _key(
 
 
 def _labels(told: tuple[str, ...]) -> dict[str, str]:
-    return dict(pair(one, "=", "KEY=VALUE") for one in told)
+    return pairs(told, "=", "KEY=VALUE")

@@ -40,7 +40,7 @@ async def nodes(*, json: bool = False) -> int:
     return Exit.YES
 
 
-async def drain(node: str, *, json: bool = False) -> int:
+async def drain(node: str, /, *, json: bool = False) -> int:
     """Have NODE take no new channels and let those it has finish."""
     fabric = existing_fabric()
     await fabric.admin(node).drain()
@@ -48,7 +48,7 @@ async def drain(node: str, *, json: bool = False) -> int:
     return Exit.YES
 
 
-async def stop(node: str, *, json: bool = False) -> int:
+async def stop(node: str, /, *, json: bool = False) -> int:
     """Drain NODE and end its process; return once it is gone."""
     fabric = existing_fabric()
     patience = fabric.config(node).drain_timeout + STOP_MARGIN

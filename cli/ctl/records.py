@@ -42,7 +42,8 @@ def show_record(what: str, /, *, folder: Dir = None, json: bool = False) -> int:
         envelope = read_envelope(path)
         shown = decoded(envelope, Record, where=path)
     document = {"file": str(path), **_document(envelope, shown)}
-    show(document, lines(*_told(envelope, shown)), json=json)
+    end = f"Nothing of it was checked: fabricctl record verify {here(path)}"
+    show(document, lines(*_told(envelope, shown), end), json=json)
     return Exit.YES
 
 

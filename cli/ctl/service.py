@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cli.client import AdminRefusedError, Documents
 from cli.ctl.asking import Node
+from cli.ctl.granting import Several, permit, require_selector
 from cli.exit_codes import Exit
 from cli.exits import CommandError, Json, UsageError
 from cli.local.fabric import EXPOSING_NODE, FORWARDING_NODE, LocalFabric, existing_fabric
@@ -15,24 +16,46 @@ from cli.output import here, show
 from cli.units import age, byte_count
 from fabric.codes import Code
 from fabric.config import HostPort
+from fabric.config.values import Wrong, read_name
 
 
 async def expose(
-    name: str, backend: str, /, *, node: Node = EXPOSING_NODE, json: bool = False
+    name: str,
+    backend: str,
+    /,
+    *,
+    open_to: Several = (),
+    edge: bool = False,
+    node: Node = EXPOSING_NODE,
+    json: bool = False,
 ) -> int:
     """Offer service NAME from a node, answered by the TCP server at BACKEND (127.0.0.1:8000).
 
     Kept in the node's state, and told to the fabric at once. Who may offer and open it is said
-    by its signed record: `fabricctl service add`.
+    by its signed record: `fabricctl service add`, or --open-to here.
 
     Parameters
     ----------
+    open_to:
+        Selector of nodes that may open it, from now on these alone; may be given several times.
+        The authority of the local fabric signs it, and that this node may offer it.
+    edge:
+        With --open-to: let an ingress show it to clients outside the fabric.
     node:
         The node that offers it.
     """
+    _require_name(name)
     _require_address(backend)
+    if edge and not open_to:
+        raise UsageError(
+            "edge_alone", "--edge does not say who may open it.", "Give --open-to SELECTOR too."
+        )
+    for selector in open_to:
+        require_selector(selector)
     fabric = existing_fabric()
     admin = fabric.admin(node)
+    if open_to:
+        await admin.publish(permit(fabric, name, node, open_to, edge=edge))
     try:
         await admin.expose(name, backend)
     except AdminRefusedError as refused:
@@ -41,7 +64,8 @@ async def expose(
                 refused.code, refused.message, _permission(fabric, name, node)
             ) from refused
         raise
-    text = Text(f"{node} offers {name} from {backend}")
+    opened = f", open to {' '.join(open_to)}" if open_to else ""
+    text = Text(f"{node} offers {name} from {backend}{opened}")
     show({"service": name, "node": node, "backend": backend}, text, json=json)
     return Exit.YES
 
@@ -56,7 +80,8 @@ def _permission(fabric: LocalFabric, name: str, node: str) -> str:
     return (
         "Say who may, and let the nodes hear it:\n"
         f"    fabricctl service add {name} --offer-by node:{node} --open-to any --dir {folder}\n"
-        f"    fabricctl record publish {record}"
+        f"    fabricctl record publish {record}\n"
+        "or at once, with --open-to any on the command that you gave."
     )
 
 
@@ -120,10 +145,19 @@ def _forwarding(what: str) -> tuple[str, str]:
         raise UsageError(
             "not_a_forward", f"{what!r} does not say what leads where.", "Write 5432:NAME."
         )
+    _require_name(service)
     if listen.isdecimal():
         listen = f"127.0.0.1:{listen}"
     _require_address(listen)
     return listen, service
+
+
+def _require_name(text: str) -> None:
+    try:
+        read_name(text)
+    except Wrong as wrong:
+        what, remedy = wrong.args
+        raise UsageError("not_a_name", f"{what}.", f"{remedy.capitalize()}.") from wrong
 
 
 def _require_address(text: str) -> None:

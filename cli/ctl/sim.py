@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.text import Text
 
 from cli.exit_codes import Exit
@@ -14,9 +17,6 @@ from cli.exits import UsageError
 from cli.output import show
 from cli.tables import columns
 from fabric.testing.sim import SCENARIOS, Line, Runs, Setting, Unit, Weather, summed_up
-
-USUAL = ("wave", "partition", "death", "pause", "restarts", "steady")
-"""What is played unless a scenario is named: all but the flood, which takes longest."""
 
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lt=1))]
 Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0))]
@@ -33,6 +33,7 @@ def sim(
     scenario: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     cut: Seconds = 60.0,
     pause: Seconds = 5.0,
+    flood: Annotated[float, Parameter(validator=validators.Number(gte=1))] = 10.0,
     skew: Seconds = 0.0,
     twins: Share = 0.0,
     jobs: Some = 1,
@@ -56,11 +57,13 @@ def sim(
         How many seeds to play, from --seed upward; the table shows their median and worst.
     scenario:
         wave, partition, death, pause, restarts, steady or flood; may be given several times.
-        Without it, all but flood.
+        Without it, all of them.
     cut:
         Seconds that the partition lasts.
     pause:
         Seconds that the process which pauses does not run.
+    flood:
+        Seconds that the flood lasts.
     skew:
         Seconds by which the nodes' clocks are wrong at most.
     twins:
@@ -68,7 +71,7 @@ def sim(
     jobs:
         Processes that play seeds at once.
     """
-    names = tuple(dict.fromkeys(scenario)) or USUAL
+    names = tuple(dict.fromkeys(scenario)) or tuple(SCENARIOS)
     for name in names:
         if name not in SCENARIOS:
             known = ", ".join(SCENARIOS)
@@ -76,13 +79,29 @@ def sim(
                 "not_a_scenario", f"{name!r} is no scenario.", f"Take one of {known}."
             )
     weather = Weather(loss=loss, delay=_range(delay), twins=twins)
-    setting = Setting(nodes=nodes, weather=weather, skew=skew, cut=cut, pause=pause)
+    setting = Setting(nodes=nodes, weather=weather, skew=skew, cut=cut, pause=pause, flood=flood)
     drawn = range(seed, seed + seeds)
-    runs = Runs(setting, jobs)
-    found = {name: summed_up(runs.play(name, drawn)) for name in names}
+    with _progress() as tell:
+        tell(f"making a fabric of {nodes} nodes")
+        runs = Runs(setting, jobs, lambda name, number: tell(f"playing {name}, seed {number}"))
+        found = {name: summed_up(runs.play(name, drawn)) for name in names}
     show(_document(found, setting, drawn), _page(found, setting, drawn), json=json)
     missed = any(line.holds is False for lines in found.values() for line in lines)
     return Exit.NO if missed else Exit.YES
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Yield what tells a terminal what is being played; it is gone at the end.
+
+    It draws when it is told, by no thread: the runs are forked.
+    """
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda _doing: None
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda doing: live.update(Text(doing), refresh=True)
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -106,6 +125,7 @@ def _document(found: dict[str, list[Line]], setting: Setting, seeds: range) -> d
         "twins": setting.weather.twins,
         "cut_s": setting.cut,
         "pause_s": setting.pause,
+        "flood_s": setting.flood,
         "seeds": [seeds.start, seeds.stop - 1],
         "scenarios": {name: [_row(line) for line in lines] for name, lines in found.items()},
     }

@@ -15,12 +15,15 @@ from attrs import frozen
 
 from cli.exits import CommandError
 from cli.local.fabric import LocalFabric
-from cli.local.plan import FIRST_NODE, GRANTS, MEMBERS, Papers
+from cli.local.plan import FIRST_NODE, FLEET, GRANTS, MEMBERS, Papers
+from cli.output import here
 from fabric.core.identity import node_id_of
 from fabric.core.records import Key, NodeRecord, Role, ServiceRecord
 from fabric.net.tls import create_key, load_key
 from services.authority import Authority, AuthorityError, Folder
 from services.authority.keys import active
+
+KEY_FILE = "node.key"
 
 NAME = "local"
 """What the fabric is called in messages of its authority."""
@@ -61,6 +64,7 @@ def settle_membership(fabric: LocalFabric, *, is_new: bool, now: int) -> Members
             Authority.create(fabric.authority, name=NAME, now=now).close()
         with Authority.open(fabric.authority) as authority:
             own = {node.name: _public_key(fabric, node.name) for node in MEMBERS}
+            _require_unrevoked(fabric, authority, own)
             _say_what_is_missing(authority, own, now)
             return Membership(
                 trust_root=authority.folder.root_file,
@@ -76,6 +80,22 @@ def _require_new(fabric: LocalFabric, *, is_new: bool) -> None:
             f"{fabric.authority} is gone, and the nodes here follow no other authority.",
             f"Bring it back; or `fabricctl down`, remove {fabric.root}, and `fabricctl up` again.",
         )
+
+
+def _require_unrevoked(
+    fabric: LocalFabric, authority: Authority, own: Mapping[str, bytes]
+) -> None:
+    said = frozenset(authority.signed_keys())
+    for name in (node.name for node in FLEET):
+        key = _record_key(own[name])
+        if key in said and authority.held(key).record.revoked:
+            files = sorted(fabric.folder(name).glob(KEY_FILE + "*"))
+            raise CommandError(
+                "member_revoked",
+                f"{name} was revoked in this fabric: no node lets it in.",
+                f"`fabricctl down`, `rm {' '.join(map(here, files))}`, and `fabricctl up` again: "
+                f"{name} gets a new key, and a record of it.",
+            )
 
 
 def _say_what_is_missing(authority: Authority, own: Mapping[str, bytes], now: int) -> None:
@@ -98,7 +118,7 @@ def _record_key(public: bytes) -> Key:
 def _public_key(fabric: LocalFabric, name: str) -> bytes:
     folder = fabric.folder(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / "node.key"
+    path = folder / KEY_FILE
     key = load_key(path) if path.exists() else create_key(path)
     return key.public
 

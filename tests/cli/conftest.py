@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ import pytest
 import trio
 from attrs import define, field
 
-from cli import fabricctl
+from cli import fabric_inspect, fabricctl
 from cli.exits import finish
 from cli.local.fabric import LocalFabric
 from cli.local.setup import prepare
@@ -344,23 +345,45 @@ class Ran:
 
 
 @pytest.fixture
-def run_command(fabric):
-    """Return `await run_command("cli.fabricctl", "status")`, run on the folder of `fabric`."""
+def run_command(fabric, capsys, monkeypatch):
+    """Return `await run_command("cli.fabricctl", "status")`, run on the folder of `fabric`.
+
+    A daemon has a process of its own, since signals are for the main thread. The others run in a
+    thread, beside the nodes that the test plays: a process each would take as long as all else.
+    """
 
     async def run(module, *arguments, folder=None, **environment):
-        result = await trio.run_process(
-            [sys.executable, "-P", "-m", module, *map(str, arguments)],
-            env=os.environ
-            | {"FABRIC_DIR": str(folder or fabric.root), "NO_COLOR": "1", "COLUMNS": "80"}
-            | environment,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        return Ran(result.returncode, result.stdout.decode(), result.stderr.decode())
+        environment = {
+            "FABRIC_DIR": str(folder or fabric.root), "NO_COLOR": "1", "COLUMNS": "80",
+        } | environment  # fmt: skip
+        words = [*map(str, arguments)]
+        if module not in IN_A_THREAD:
+            return await _run_process(module, words, environment)
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            work = partial(finish, IN_A_THREAD[module], words)
+            code = await trio.to_thread.run_sync(work, abandon_on_cancel=True)
+        told = capsys.readouterr()
+        return Ran(code, told.out, told.err)
 
     return run
+
+
+IN_A_THREAD = {"cli.fabricctl": fabricctl.app, "cli.fabric_inspect": fabric_inspect.app}
+
+
+async def _run_process(module, arguments, environment):
+    result = await trio.run_process(
+        [sys.executable, "-P", "-m", module, *arguments],
+        env=os.environ | environment,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return Ran(result.returncode, result.stdout.decode(), result.stderr.decode())
 
 
 @pytest.fixture

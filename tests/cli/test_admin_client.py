@@ -69,22 +69,33 @@ async def test_leaving_a_forward_hangs_up(open_fake_admin, tmp_path):
     assert fake.asked == [("POST", "/v1/forwards", {"listen": "127.0.0.1:5432", "service": "pg"})]
 
 
-async def test_a_server_that_hangs_up_or_talks_nonsense_is_unreachable(tmp_path):
-    async def nonsense(stream):
-        async with stream:
-            await stream.receive_some()
-            await stream.send_all(b"SSH-2.0-OpenSSH\r\n\r\n")
+async def talk_nonsense(stream):
+    async with stream:
+        await stream.receive_some()
+        await stream.send_all(b"SSH-2.0-OpenSSH\r\n\r\n")
 
-    async def hang_up(stream):
-        await stream.aclose()
 
-    for number, handler in enumerate((nonsense, hang_up)):
-        path = tmp_path / f"{number}.sock"
-        sock = trio.socket.socket(trio.socket.AF_UNIX)
-        await sock.bind(str(path))
-        sock.listen()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, handler, [trio.SocketListener(sock)])
-            with pytest.raises(NotReachedError):
-                await AdminClient(path, "x").snapshot()
-            nursery.cancel_scope.cancel()
+async def hang_up(stream):
+    await stream.aclose()
+
+
+async def break_off(stream):
+    async with stream:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+
+
+@pytest.mark.parametrize(
+    ("handler", "told"),
+    [(talk_nonsense, "HTTP"), (hang_up, "hung up"), (break_off, "in the middle")],
+)
+async def test_a_server_that_hangs_up_or_talks_nonsense_is_unreachable(tmp_path, handler, told):
+    path = tmp_path / "a.sock"
+    sock = trio.socket.socket(trio.socket.AF_UNIX)
+    await sock.bind(str(path))
+    sock.listen()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, handler, [trio.SocketListener(sock)])
+        with pytest.raises(NotReachedError, match=told):
+            await AdminClient(path, "x").snapshot()
+        nursery.cancel_scope.cancel()

@@ -134,8 +134,18 @@ def test_node_add_draws_a_key_writes_the_record_and_names_the_three_files(run, f
     (file,) = (fab / "records" / "node").iterdir()
     record = record_in(file)
     assert record.key_bytes == load_key(fab / "nodes" / "home-1.key").public
-    assert f"root.json records/node/{file.name} nodes/home-1.key" in ran.out
-    assert ran.out.endswith(f"publish it: fabricctl record publish records/node/{file.name}\n")
+    assert f"  root.json\n  records/node/{file.name}\n  nodes/home-1.key\n" in ran.out
+    command = f"publish it:\n  fabricctl record publish \\\n    records/node/{file.name}\n"
+    assert ran.out.endswith(command)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["node", "replace", "home-1"], ["revoke", "node", "home-1"], ["directory", "rekey"]],
+)
+def test_what_is_signed_is_told_in_80_columns(run, fab, arguments):
+    run("node", "add", "home-1", "--area", "home")
+    assert max(map(len, run(*arguments).out.splitlines())) <= 80
 
 
 def test_node_add_says_all_that_it_is_told(run, fab):
@@ -178,6 +188,7 @@ def test_node_add_reads_the_key_file_of_a_node_at_hand(run, fab, tmp_path):
         ["add", "home-1", "--area", "home", "--key", "abc"],
         ["add", "home-1", "--area", "home", "--key", KEY, "--key-file", "x"],
         ["add", "home-1", "--area", "home", "--label", "rack"],
+        ["add", "home-1", "--area", "home", "--label", "rack=1", "--label", "rack=2"],
         ["change", "home-1"],
         ["rename", "home-1"],
     ],
@@ -290,6 +301,22 @@ def test_a_service_that_nobody_may_open_is_said_to_be_so(run, fab):
     assert "offered by nobody, open to nobody" in run("service", "add", "web").out
 
 
+def test_selectors_that_select_nobody_are_named_and_taken_all_the_same(run, fab):
+    run("node", "add", "home-1", "--area", "home", "--key", KEY, "--role", "relay")
+    some = ["--offer-by", "node:home-1", "--offer-by", "node:hoem-1", "--open-to", "any"]
+    assert run("service", "add", "web", *some, "--json").json["selects_nobody"] == ["node:hoem-1"]
+    assert "no node is node:hoem-1 yet" in run("service", "add", "web", *some).out
+    assert " yet" not in run("service", "add", "web", "--offer-by", "role:relay").out
+
+
+def test_a_target_of_a_role_that_no_node_has_is_named_and_taken_all_the_same(run, fab):
+    run("node", "add", "home-1", "--area", "home", "--key", KEY, "--role", "relay")
+    targets = [f"{role}:direct=3" for role in ("relay", "wizard", "critical")]
+    ran = run("policy", "set", *(each for target in targets for each in ("--target", target)))
+    assert "no node is role:wizard yet" in ran.out
+    assert "wizard" in record_in(fab / "records" / "policy" / "fabric.json").targets
+
+
 def test_a_service_said_again_is_the_next_generation(run, fab):
     run("service", "add", "web", "--open-to", "any")
     run("service", "add", "web", "--open-to", "role:ingress")
@@ -307,6 +334,7 @@ def test_a_service_said_again_is_the_next_generation(run, fab):
         ["policy", "set", "--target", "relay"],
         ["policy", "set", "--target", "relay:near=2"],
         ["policy", "set", "--target", "relay:direct=65"],
+        ["policy", "set", "--target", "relay:direct=2", "--target", "relay:direct=3"],
         ["revoke", "web"],
         ["revoke", "thing", "web"],
         ["directory", "resign", "--due", "--all"],
@@ -331,6 +359,18 @@ def test_policy_set_changes_only_what_is_given(run, fab):
     record = record_in(fab / "records" / "policy" / "fabric.json")
     assert (record.fanout, record.degree, record.hops) == (4, 9, 8)
     assert (record.targets["relay"].direct, record.targets["relay"].external_areas) == (3, 2)
+
+
+def test_policy_show_tells_what_holds_signed_or_not(run, fab):
+    unsaid = run("policy", "show", "--json").json
+    assert (unsaid["fanout"], unsaid["targets"], unsaid["signed"]) == (5, {}, False)
+    run("policy", "set", "--fanout", "4", "--target", "relay:direct=3,areas=2")
+    said = run("policy", "show", "--json").json
+    assert (said["fanout"], said["degree"], said["signed"]) == (4, 8, True)
+    assert said["targets"]["relay"] == {"direct": 3, "areas": 2, "ingress": 1, "recovery": 1}
+    shown = run("policy", "show").out
+    assert "full-mesh-up-to 16" in shown
+    assert "target relay:direct=3,areas=2" in shown
 
 
 def test_a_policy_out_of_its_bounds_exits_1(run, fab):

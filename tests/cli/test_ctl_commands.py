@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
@@ -33,7 +34,10 @@ def open_node(fabric, open_fake_admin):
         ["up", "--prot", "1"],
         ["up", "--port", "65536"],
         ["expose", "web", "no-address"],
-        ["expose", "web", "127.0.0.1:80", "--open-to", "any"],
+        ["expose", "web", "127.0.0.1:80", "--open-to", "everybody"],
+        ["expose", "web", "127.0.0.1:80", "--edge"],
+        ["expose", "no name!", "127.0.0.1:80"],
+        ["forward", "5432:no name!"],
         ["forward", "5432"],
         ["channel", "xyz"],
     ],
@@ -43,6 +47,23 @@ async def test_a_command_line_that_cannot_be_meant_exits_2(run_command, argument
     assert ran.code == 2
     assert ran.out == ""
     assert ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nodes", "--nope"], ["channel"], ["nope"], ["stop"], ["forward", "5432"]]
+)
+def test_with_json_a_usage_mistake_is_json_too(run, arguments):
+    ran = run(*arguments, "--json")
+    assert ran.code == 2
+    assert ran.err == ""
+    error = ran.json["error"]
+    assert all(error[each] for each in ("code", "message", "remedy"))
+
+
+def test_who_stops_or_drains_is_named_by_its_place(run):
+    for command in ("stop", "drain"):
+        ran = run(command, "--json")
+        assert "NODE" in ran.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +208,52 @@ async def test_expose_without_a_service_record_names_the_commands_that_make_one(
     ((_, path, envelope),) = home.asked
     assert path == "/v1/records"
     assert envelope == json.loads((fabric.authority / "records/service/web.json").read_text())
+
+
+PERMITTING = {("POST", "/v1/services"): (201, {}), ("POST", "/v1/records"): (200, {})}
+
+
+def said_of(envelope):
+    return json.loads(base64.b64decode(envelope["payload"]))
+
+
+async def test_expose_open_to_somebody_has_it_signed_and_told_first(
+    run_command, open_node, fabric
+):
+    async with open_node("test-1", PERMITTING) as fake:
+        arguments = ("expose", "web", "127.0.0.1:8000", "--open-to", "area:usa", "--edge")
+        assert (await run_command(CTL, *arguments)).code == 0
+    (_, told, envelope), (_, exposed, _) = fake.asked
+    assert (told, exposed) == ("/v1/records", "/v1/services")
+    assert envelope == json.loads((fabric.authority / "records/service/web.json").read_text())
+    said = said_of(envelope)
+    assert said["offer_by"] == ["node:test-1"]
+    assert said["open_to"] == ["area:usa"]
+    assert said["edge_exposable"] is True
+
+
+async def test_expose_open_to_others_leaves_what_else_was_said_of_it(
+    run_command, open_node, fabric
+):
+    made = ("service", "add", "web", "--offer-by", "node:home-1", "--core", "--max-channels", "9")
+    assert (await run_command(CTL, *made, "--open-to", "any", "--edge")).code == 0
+    async with open_node("test-1", PERMITTING) as fake:
+        arguments = ("expose", "web", "127.0.0.1:8000", "--open-to", "node:home-1")
+        assert (await run_command(CTL, *arguments)).code == 0
+    said = said_of(fake.asked[0][2])
+    assert said["offer_by"] == ["node:home-1", "node:test-1"]
+    assert said["open_to"] == ["node:home-1"]
+    assert not said.get("edge_exposable", False)
+    assert (said["core"], said["max_channels"]) == (True, 9)
+
+
+async def test_expose_adds_nobody_who_may_offer_it_already(run_command, open_node, fabric):
+    made = ("service", "add", "web", "--offer-by", "any", "--open-to", "node:home-1")
+    assert (await run_command(CTL, *made)).code == 0
+    async with open_node("test-1", PERMITTING) as fake:
+        arguments = ("expose", "web", "127.0.0.1:8000", "--open-to", "any")
+        assert (await run_command(CTL, *arguments)).code == 0
+    assert said_of(fake.asked[0][2])["offer_by"] == ["any"]
 
 
 async def test_unexpose_asks_the_default_node(run_command, open_node):

@@ -163,6 +163,16 @@ async def test_services_exits_by_what_the_registry_says(asked, a, status, code):
     assert rows(ran)[-1].startswith(f"demo yes {status} ")
 
 
+async def test_a_fabric_in_which_no_service_is_core_lacks_none(asked, a):
+    answer = {
+        "fabric_registry_runtime_report": {"status": "missing", "services": {}},
+        "services": [a.service("demo", "missing")],
+    }
+    ran, _paths = await asked({"/v1/registry": (200, answer)}, "services")
+    assert ran.code == 0
+    assert "no service is core here" in ran.out
+
+
 async def test_a_service_shows_why_not_its_records_and_its_last_proof(asked, a):
     probe = {"at": time.time() - 90, "ok": False, "rtt_ms": None, "via": "probe"}
     answer = {
@@ -176,7 +186,7 @@ async def test_a_service_shows_why_not_its_records_and_its_last_proof(asked, a):
     assert "no service is core here" in ran.out
     assert rows(ran)[-1] == "demo no candidate_only no_proof 1+2 home-1 failed 1 min ago"
     ran, _paths = await asked({"/v1/registry": (200, answer)}, "services", "--json")
-    assert (ran.code, ran.json) == (1, answer)
+    assert (ran.code, ran.json) == (0, answer)
 
 
 # -- members and waves --

@@ -20,13 +20,24 @@ def test_record_show_shows_what_was_signed_by_file_and_by_key(run, fab):
         assert shown["order"] == [0, 1]
         assert shown["says"]["open_to"] == ["any"]
         assert len(shown["signed_by"]) == 1
-    assert '"open_to"' in run("record", "show", "service/web").out
+    told = run("record", "show", "service/web").out
+    assert '"open_to"' in told
+    assert "checked: fabricctl record verify records/service/web.json" in told.splitlines()[-1]
 
 
 def test_record_show_of_what_is_no_record_exits_1(run, fab):
     (fab / "x.json").write_text("{}")
     ran = run("record", "show", "x.json", "--json")
     assert (ran.code, ran.json["error"]["code"]) == (1, "record_malformed")
+
+
+def test_a_record_that_was_cut_short_on_its_way_says_to_copy_it_again(run, fab):
+    run("service", "add", "web", "--open-to", "any")
+    whole = (fab / "records" / "service" / "web.json").read_bytes()
+    (fab / "x.json").write_bytes(whole[:-20])
+    ran = run("record", "show", "x.json", "--json")
+    assert ran.json["error"]["code"] == "record_malformed"
+    assert "copy it again, whole" in ran.json["error"]["remedy"]
 
 
 def test_record_verify_without_a_file_checks_all_that_is_in_the_folder(run, fab):

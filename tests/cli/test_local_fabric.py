@@ -68,9 +68,9 @@ class Fabric:
         )
         self.ctl("record", "publish", *added["publish"])
 
-    def expose(self, service, backend):
+    def expose(self, service, backend, *open_to):
         """Let test-1 offer it, and wait until those who may be asked to forward it know."""
-        self.ctl("expose", service, backend)
+        self.ctl("expose", service, backend, *open_to)
         for node in ("home-1", "usa-los-1"):
             _until(lambda node=node: self.is_offered(service, at=node))
 
@@ -142,6 +142,9 @@ def test_status_is_yes_while_all_are_ready(running):
     assert rows["backend"]["state"] == "running"
     assert {rows[name]["state"] for name in NAMES[1:]} == {"ready"}
     assert {rows[name]["connected"] for name in NAMES[1:]} == {3}
+    assert all(rows[name]["unlinked"] == ["app-1"] for name in NAMES[1:])
+    shown = running.run("-m", "cli.fabricctl", "status").stdout
+    assert shown.endswith("members without a process here: app-1\n")
 
 
 def test_inspect_shows_every_peer(running):
@@ -176,8 +179,7 @@ def test_what_no_record_permits_is_not_exposed_and_the_remedy_does_what_it_says(
 
 def test_what_is_exposed_is_reached_by_whom_it_is_open_to(running):
     with _file_server(running.local.root.parent) as backend:
-        running.permit("files", open_to="node:home-1")
-        running.expose("files", backend)
+        running.expose("files", backend, "--open-to", "node:home-1")
         with _forwarded(running, "files", "home-1") as (port, _):
             assert b"secret.txt" in running.get("/", port)
         with _forwarded(running, "files", "usa-los-1") as (port, lines):

@@ -10,7 +10,16 @@ import pytest
 
 from cli.exits import CommandError
 from cli.local.fabric import LocalFabric, only_one
-from cli.local.plan import APP, EDGE_NODE, FIRST_NODE, FLEET, MEMBERS, OFFERING_NODE, SERVICE
+from cli.local.plan import (
+    APP,
+    APP_NODE,
+    EDGE_NODE,
+    FIRST_NODE,
+    FLEET,
+    MEMBERS,
+    OFFERING_NODE,
+    SERVICE,
+)
 from cli.local.setup import prepare, remembered
 from fabric.config import HostPort, load_config
 from fabric.core.access import parse_selector, permits
@@ -148,7 +157,7 @@ def test_what_a_person_wrote_into_a_file_stays(fabric):
 def test_what_was_said_by_the_authority_since_stays(fabric):
     with Authority.open(fabric.authority) as opened:
         opened.add_service(SERVICE, Grant(open_to=("any",)), now=opened.root.issued_at)
-        gone = Key(NodeRecord.KIND, opened.node("test-1").subject)
+        gone = Key(NodeRecord.KIND, opened.node(APP_NODE).subject)
         opened.revoke(gone, now=opened.root.issued_at)
     prepare(fabric, port=None, running=IDLE)
     assert record(fabric, Key(ServiceRecord.KIND, SERVICE)).open_to == ("any",)

@@ -54,6 +54,24 @@ async def test_a_request_that_the_edge_refuses_is_told_with_the_code(run_command
     assert running_processes(fabric) == {}
 
 
+async def test_a_member_that_was_revoked_is_named_and_how_it_comes_back(run_command, fabric):
+    (port,) = _free()
+    prepare(fabric, port=port, running=frozenset())
+    with Authority.open(fabric.authority) as authority:
+        authority.revoke(authority.node("test-1").key, now=authority.root.issued_at)
+    ran = await run_command(CTL, "up", "--json")
+    assert (ran.code, ran.json["error"]["code"]) == (1, "member_revoked")
+    assert ran.json["error"]["message"].startswith("test-1 was revoked")
+    assert known_processes(fabric) == {}
+
+    command = re.search(r"`rm (.*?)`", ran.json["error"]["remedy"])[1]
+    for path in command.split():
+        os.unlink(path)
+    assert prepare(fabric, port=port, running=frozenset())
+    with Authority.open(fabric.authority) as authority:
+        assert authority.node("test-1").generation == 1
+
+
 async def test_a_node_that_cannot_start_shows_the_end_of_its_log(run_command, fabric):
     (port,) = _free()
     prepare(fabric, port=port, running=frozenset())
