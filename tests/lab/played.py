@@ -24,18 +24,19 @@ class Played:
 
     process: trio.Process
     said: list[dict] = field(factory=list)
-    _news: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    _first: trio.Event = field(factory=trio.Event)
 
     async def listen(self):
         rest = b""
         async for piece in self.process.stdout:
             *lines, rest = (rest + piece).split(b"\n")
             self.said += [json.loads(line) for line in lines]
-            self._news.unpark_all()
+            if self.said:
+                self._first.set()
+        assert self.said, f"{self.process.args} ended without a word"
 
     async def first(self):
-        while not self.said:
-            await self._news.park()
+        await self._first.wait()
         return self.said[0]
 
     @property

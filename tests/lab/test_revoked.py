@@ -41,6 +41,7 @@ async def is_out(daemon, name):
 
 async def test_whoever_is_revoked_is_out_everywhere_within_seconds(lab, start_backend):
     grant_demo(lab)
+    lab.expected.add("node.revoked")
     listener = {"listen": f"127.0.0.1:{free_port()}", "service": "demo"}
     services = {"demo": {"backend": await start_backend()}}
     edge = lab.declare("edge", "ingress", listeners=[listener])
@@ -76,4 +77,5 @@ async def test_whoever_is_revoked_is_out_everywhere_within_seconds(lab, start_ba
     await away.kill()
     await away.start()
     await away.logged("peer.refused", code="revoked", side="dialler")
+    await away.logged("node.revoked", within=2)  # by heart, or because it was handed the record
     assert [each.lines("peer.connected", peer="away") for each in others] == links

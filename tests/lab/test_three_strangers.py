@@ -11,43 +11,25 @@ from contextlib import AsyncExitStack
 
 import pytest
 import trio
-from attrs import frozen
 
 from fabric.testing.quic import ACCEPTOR, an_identity
 from fabric.trio_quic import ConnectionClosed, open_endpoint
 from tests.lab.played import a_free_port, open_role
-from tests.lab.rates import OTHERS, others_s, rate, wait_for_an_idle_machine
+from tests.lab.rates import others_s, rate, wait_for_an_idle_machine
+from tests.lab.strangers_cost import (
+    ATTACK_S,
+    MAY_GROW,
+    QUIET_S,
+    TRIES,
+    Outcome,
+    begin_count,
+    has_survived,
+)
+from tests.lab.tcp_ends import MIB
 
 pytestmark = pytest.mark.slow
 
 PASSWORD = b"one of us".ljust(32, b".")
-
-QUIET_S = 3.0
-ATTACK_S = 8.0
-MIB = 1 << 20
-
-
-@frozen
-class Outcome:
-    """What the acceptor measured of itself, and how a known peer fared meanwhile."""
-
-    quiet_rate: float
-    attacked_rate: float
-    grown: int
-    known_peer_s: float
-    others: float
-    last: dict
-
-    @property
-    def kept(self):
-        return self.attacked_rate / self.quiet_rate
-
-    def __str__(self):
-        return (
-            f"{self.quiet_rate / 1e6:.0f} -> {self.attacked_rate / 1e6:.0f} MB/s "
-            f"({self.kept:.0%}), +{self.grown / MIB:.1f} MiB, known peer in "
-            f"{self.known_peer_s:.2f} s, others {self.others:.2f} cores, {self.last}"
-        )
 
 
 async def connect_known(port, known):
@@ -97,19 +79,21 @@ async def attack(strangers, settings):
         quiet = acceptor.said[start:]
         for name in strangers:
             await begin(name, port=port, **extras.get(name, {}))
+        count = begin_count(dict(zip(strangers, roles[2:], strict=True)))
         start, before = len(acceptor.said), others_worked_s()
         await trio.sleep(ATTACK_S / 2)
-        known_peer_s = await connect_known(port, known)
+        known_s = await connect_known(port, known)
         await trio.sleep(ATTACK_S / 2)
         attacked = acceptor.said[start:]
+        did = count()
         others = (others_worked_s() - before) / (attacked[-1]["at"] - attacked[0]["at"])
     outcome = Outcome(
         quiet_rate=rate(quiet),
         attacked_rate=rate(attacked),
         grown=max(sample["rss"] for sample in attacked) - quiet[-1]["rss"],
-        known_peer_s=known_peer_s,
+        known_s=known_s,
         others=others,
-        last=attacked[-1],
+        strangers=did,
     )
     print(f"\n{'+'.join(strangers)} {settings or 'guarded'}: {outcome}")
     return outcome
@@ -124,21 +108,17 @@ def outcome_of(*strangers, **settings):
     return trio.run(bounded)
 
 
-def assert_survived(outcome):
-    if outcome.others > OTHERS and outcome.kept < 0.5:
-        pytest.skip(f"others used {outcome.others:.1f} cores: nothing can be said about rates")
-    assert outcome.kept >= 0.5
-    assert outcome.grown < 20 * MIB
-    assert outcome.known_peer_s < 2.0
+def survives(*strangers):
+    return any(has_survived(outcome_of(*strangers)) for _ in range(TRIES))
 
 
 def test_a_transfer_survives_all_three_strangers_at_once():
-    assert_survived(outcome_of("mutate", "initials", "handshakes"))
+    assert survives("mutate", "initials", "handshakes")
 
 
 @pytest.mark.parametrize("stranger", ["mutate", "initials", "handshakes"])
 def test_a_transfer_survives_each_stranger_alone(stranger):
-    assert_survived(outcome_of(stranger))
+    assert survives(stranger)
 
 
 def test_without_retry_and_cap_it_does_not_survive_the_initials():
@@ -149,4 +129,4 @@ def test_without_retry_and_cap_it_does_not_survive_the_initials():
 
 def test_without_the_budget_it_does_not_survive_the_handshakes():
     outcome = outcome_of("handshakes", stranger_bytes=0, handshake_timeout=1000.0)
-    assert outcome.grown > 2 * 20 * MIB
+    assert outcome.grown > 2 * MAY_GROW
