@@ -6,8 +6,10 @@ import json
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -18,10 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cli.client import AdminClient, AdminRefusedError
 from cli.unix_http import open_exchange
+from fabric.store.peer_cache import CACHE_FILE
 from fabric.testing.papers import Papers
 
 ENDED_AS_ASKED = {None, 0, -signal.SIGKILL}
 """Return codes of a daemon that a test may leave behind; any other end is a crash."""
+
+KEYS = "SELECT kind, subject FROM records"
 
 LOGGED_WITHIN = 15
 """Seconds for a line to come."""
@@ -189,6 +194,12 @@ class Daemon:
         """Everything that it holds: the order by key."""
         rows = (await self.admin.directory())["records"]
         return {row["key"]: tuple(row["order"]) for row in rows}
+
+    def records_on_disk(self):
+        """The keys of the records in its cache's file, which is sound, whether it runs or not."""
+        with closing(sqlite3.connect(self.state / CACHE_FILE)) as disk:
+            assert disk.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            return {f"{kind}/{subject}" for kind, subject in disk.execute(KEYS)}
 
     async def peer(self, name):
         """Its row of the peer *name*; None while there is none."""

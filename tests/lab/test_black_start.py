@@ -53,9 +53,16 @@ async def edge(lab, start_backend):
         for service, name in CORE.items():
             await edge.knows(service, name)
     await until(lambda: all_active(edge))
+    await until(lambda: is_written(edge))
     await seed.kill()
     shutil.rmtree(lab.papers.records)
     return edge
+
+
+async def is_written(edge):
+    """Whether its disk has all that it was told: a change waits a moment there for others."""
+    told = {key for key in await edge.records() if not key.startswith("trust_root/")}
+    return told <= edge.records_on_disk()
 
 
 async def all_active(edge):
