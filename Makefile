@@ -1,6 +1,6 @@
 # Everything a person or CI runs. `make up` and `make test` work on a fresh clone.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 
 # ASYNC109: a `timeout` that bounds one protocol step is part of a contract, as in connect().

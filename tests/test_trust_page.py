@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from fabric.core import records
 from fabric.core.budgets import WINDOW, WINDOW_BURST
 from fabric.core.correspondents import CHECKED
-from fabric.core.directory import MOST_KEYS, MOST_UNKNOWN_WORDS
+from fabric.core.directory import MOST_KEYS, MOST_LEAP, MOST_UNKNOWN_WORDS
 from fabric.core.exchange import GIVEN, GIVEN_BURST, ROUNDS
 from fabric.core.gossip_events import Stream
 from fabric.core.intake import BARRED_FOR
@@ -120,6 +121,8 @@ def test_the_figures_are_those_of_the_code():
         f"{WINDOW_BURST} changes of a kind at once, then one in {WINDOW:g} s",
         f"{MOST_UNKNOWN_WORDS} at once, then one in {WINDOW:g} s",
         f"{MOST_KEYS:,} keys in the directory; {MOST_UNKNOWN_WORDS} of one node",
+        f"{records.MOST_BYTES >> 10} KiB; a node's own word {records.MOST_OWN_BYTES >> 10} KiB",
+        f"no leap over {MOST_LEAP:,} at once",
         f"{PACE:g} records a second passed on in waves",
         f"{MOST_WAITING} records wait, {MOST_OF_ONE} of one peer",
         f"{MOST_LINKS} connections",
