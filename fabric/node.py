@@ -204,7 +204,7 @@ class Node:
         self.exposures = Exposures(self.services, config.state_dir, config.services)
         self.exposures.restore(kept.exposed)
         self.accepter = Accepter(
-            me=self.me.name,
+            name=lambda: self.name,
             services=self.services,
             registry=self.registry,
             take_sync=self.overlay.streams.take,

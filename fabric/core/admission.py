@@ -71,11 +71,12 @@ MENDABLE: Final = frozenset({Code.UNKNOWN_KEY, Code.REVOKED, Code.RECORD_EXPIRED
 nothing is heard: it is kept out, whatever it brings."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class Myself:
     """This node, as it introduces itself."""
 
     name: NodeName
+    """As its record has it now, which may change; all else is the same until it ends."""
     key: bytes
     """Own public key."""
     fabric_id: FabricId

@@ -62,8 +62,8 @@ class Registry(Protocol):
 class Accepter:
     """Takes the channels that peers open, and gives each to whoever serves its service."""
 
-    me: str
-    """This node's name, said in refusals."""
+    name: Callable[[], str]
+    """What this node is called now, said in refusals."""
     services: Services
     registry: Registry
     take_sync: Callable[[Link, Stream, FrameReader, Root], bool]
@@ -171,12 +171,12 @@ class Accepter:
     # -- no --
     def _reject(self, stream: AnyStream, link: AnyLink, error: RemoteProtocolError) -> None:
         """Refuse a channel that never said which it is."""
-        send_refusal(stream, error.code, error.detail, hop=self.me, channel_id="")
+        send_refusal(stream, error.code, error.detail, hop=self.name(), channel_id="")
         self._log(link, error.code, error.detail, service="", channel="", client=None)
 
     def _refuse(self, ask: Open, stream: AnyStream, link: AnyLink, code: Code) -> None:
         channel_id = ask.channel_id.hex()
-        send_refusal(stream, code, "", hop=self.me, channel_id=channel_id)
+        send_refusal(stream, code, "", hop=self.name(), channel_id=channel_id)
         self._log(link, code, "", service=ask.service, channel=channel_id, client=ask.client)
 
     def _log(
@@ -213,7 +213,7 @@ class Accepter:
             service=ask.service,
             peer=link.member.name,
             client=ask.client,
-            me=self.me,
+            me=self.name(),
             load=offering.channels,
         )
         asked_at = trio.current_time()

@@ -220,6 +220,7 @@ class Overlay:
     def _look_at_myself(self, key: Key) -> None:
         if key.subject == self.me.node_id:
             self.local.member = self._itself()
+            self.me.name = self.local.member.name
 
     def _has_signed(self, node: NodeId, message: bytes, signature: bytes) -> bool:
         sworn = self.knowledge.readings.member(node)

@@ -1,6 +1,7 @@
 """Who may offer, open and expose is what a signed record says now, at both ends of a channel."""
 
 import pytest
+from attrs import evolve
 
 from fabric.codes import Code
 from fabric.testing.pairs import refusal
@@ -78,6 +79,16 @@ async def test_an_opener_that_has_not_heard_yet_is_refused_by_the_offering_node(
     live.tell("shop", live.fabric.service("demo", generation=2, open_to=("node:edge",)))
     refused = await refusal(live["desk"])
     assert (refused.code, refused.hop) == (Code.NOT_PERMITTED, "shop")
+
+
+async def test_a_refusal_is_signed_with_the_name_that_its_node_has_now(autojump_clock, three):
+    live = three
+    record = live.fabric.node("shop", generation=2, roles=("egress",))
+    live.tell("edge", evolve(record, name="store"))
+    await live.until(live.agree, within=WAVE)
+    live.tell("shop", live.fabric.service("demo", generation=2, open_to=("node:edge",)))
+    assert live["shop"].name == "store"
+    assert (await refusal(live["desk"])).hop == "store"
 
 
 async def test_what_may_be_offered_no_more_is_resolved_and_served_nowhere(

@@ -77,7 +77,7 @@ class ANode:
         )
         self.opener = Opener(reach=self.reach, **shared)
         self.accepter = Accepter(
-            me=name, services=self.services, take_sync=lambda *_: False, **shared
+            name=lambda: name, services=self.services, take_sync=lambda *_: False, **shared
         )
 
     def hold(self, record: Record, *how, **options):
