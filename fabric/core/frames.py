@@ -23,7 +23,6 @@ from typing import ClassVar, Final
 
 from attrs import field, frozen
 
-from fabric.core.access import LONGEST_SELECTOR, MOST_SELECTORS
 from fabric.core.identity import (
     FABRIC_ID_BYTES,
     INSTANCE_BYTES,
@@ -39,9 +38,6 @@ CHALLENGE_KIND: Final = 1
 CHANNEL_ID_BYTES: Final = 16
 MOST_DEADLINE: Final = 600_000
 """Milliseconds that an ``Open`` may wait for its answer: who asks for longer gets these."""
-
-MOST_OFFERS: Final = 64
-"""Services that one node may offer: a page of its own, not a directory."""
 
 MOST_HELLO_RECORD: Final = 4 << 10
 """Bytes of a node record in Hello: it comes from a stranger, out of the stranger's budget."""
@@ -81,7 +77,6 @@ MOST_ROLL: Final = 48 << 10
 
 
 _NAME = text(most=64)
-_SELECTOR = text(most=LONGEST_SELECTOR)
 _CODE = number(most=2**32 - 1)
 _NO_CHANNEL = b""
 
@@ -173,22 +168,6 @@ class Refused(Frame):
     record: bytes = field(validator=octets_up_to(MOST_HELLO_RECORD), default=b"")
     """In place of HelloOk: the record that revokes the dialler, as a packed envelope; empty unless
     that is why, and it is held. Only to whom has proved the key that is revoked."""
-
-
-@frozen(kw_only=True)
-class Offers(Frame):
-    """What I serve now: replaces what I offered before. Three lists of equal length."""
-
-    TYPE: ClassVar[int] = 5
-    names: tuple[str, ...] = field(validator=sequence(_NAME, most=MOST_OFFERS))
-    open_to: tuple[tuple[str, ...], ...] = field(
-        validator=sequence(sequence(_SELECTOR, most=MOST_SELECTORS), most=MOST_OFFERS)
-    )
-    edge_exposable: tuple[bool, ...] = field(validator=sequence(truth, most=MOST_OFFERS))
-
-    def __attrs_post_init__(self) -> None:
-        if not len(self.names) == len(self.open_to) == len(self.edge_exposable):
-            raise ValueError("names, open_to and edge_exposable differ in length")
 
 
 @frozen(kw_only=True)
@@ -424,7 +403,7 @@ KNOWN: Final = MappingProxyType(
     {
         kind.TYPE: kind
         for kind in (
-            *(Challenge, Hello, HelloOk, Refused, Offers, Draining, Bye),
+            *(Challenge, Hello, HelloOk, Refused, Draining, Bye),
             *(Records, Probe, ProbeAck, IndirectProbe, IndirectAck),
             *(Suspect, Alive, Dead, Left, RollCall, Observed, Clock),
             *(Root, Buckets, Listing, Want, Page),
@@ -432,4 +411,4 @@ KNOWN: Final = MappingProxyType(
         )
     }
 )
-"""Every frame of this release by its number."""
+"""Every frame of this release by its number. 5 was taken once, and is free for nothing else."""
