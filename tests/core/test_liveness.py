@@ -141,6 +141,15 @@ def test_an_unanswered_probe_makes_others_be_asked_and_then_an_accusation() -> N
     assert 2_000 <= frame.silent <= 3_100
 
 
+def test_neighbours_of_other_areas_are_asked_before_those_of_its_own() -> None:
+    for seed in range(10):
+        seat = Seat(areas=dict.fromkeys("cdefgmx", "home") | {"a": "north", "b": "south"})
+        seat.core._ears.rng.seed(seed)
+        seat.meet(*"abcdefgx")
+
+        assert set(seat.core._ears.pick(3, excluding={X})) > {A, B}
+
+
 def test_whom_another_reaches_is_not_accused() -> None:
     seat = Seat()
     seat.meet("a", "b", "x")

@@ -71,7 +71,7 @@ def test_nearer_goes_before_less_loaded() -> None:
     scene.node("me", **home, generation=2)
     scene.service("demo")
     places = {
-        "elsewhere": {"area": "away"},
+        "elsewhere": {"area": "away", "site_id": "cellar"},  # a cellar of its own
         "in-area": {"area": "home", "site_id": "attic"},
         "in-site": {"area": "home", "site_id": "cellar"},
         "in-group": {"area": "away", "locality_group": "lan"},
@@ -113,6 +113,9 @@ def test_of_equally_near_ones_the_least_loaded_goes_first_then_the_quickest() ->
     scene = a_demo()
     nodes = {name: scene.offer(name, "demo") for name in ("a", "b", "c")}
     scene.reach.loads = {(nodes["a"], "demo"): 2, (nodes["b"], "demo"): 1}
+    assert scene.order() == ["c", "b", "a"]
+
+    scene.reach.rtts = {nodes["a"]: 0.001, nodes["b"]: 0.01, nodes["c"]: 0.03}
     assert scene.order() == ["c", "b", "a"]
 
     scene.reach.loads = {}

@@ -43,6 +43,12 @@ def test_it_goes_to_as_many_peers_as_the_fanout_says_and_to_none_twice() -> None
     assert len(sends) == len(set(sends)) == 5
 
 
+def test_more_areas_than_the_fanout_make_no_more_copies() -> None:
+    peers = [f"area{number}-1" for number in range(9)]
+
+    assert len(a_wave(*peers, fanout=5).spread(carried(), 0.0)) == 5
+
+
 def test_fanout_and_hops_are_a_policys_unless_there_is_one() -> None:
     usual = attrs.fields(Policy)
 
@@ -136,6 +142,15 @@ def test_authoritys_records_go_out_no_faster_than_the_pace() -> None:
     assert wave.due(0.0) == []
     assert len(wave.due(1.0)) == PACE
     assert len(wave.due(1.5)) == PACE / 2
+
+
+def test_what_comes_later_does_not_overtake_what_waits() -> None:
+    wave = a_wave("home-1")
+    for each in keys(int(PACE) + 1):
+        wave.spread(carried(each), 0.0, paced=True)
+
+    assert wave.spread(carried(Key("node", "late")), 1.0, paced=True) == []
+    assert len(wave.due(1.0)) == 2
 
 
 def test_it_is_told_when_more_may_go_out() -> None:

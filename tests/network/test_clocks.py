@@ -7,6 +7,9 @@ import trio
 from fabric.codes import Code
 from fabric.core.records import DAY, EndpointRecord, Key, OffersRecord
 from fabric.runtime.beat import next_beat
+from fabric.runtime.gossip import FLOOR
+from fabric.store.database import read_only
+from fabric.store.peer_cache import CACHE_FILE
 
 HOUR = 3600.0
 IN_2099 = int(datetime.datetime(2099, 6, 1, tzinfo=datetime.UTC).timestamp())
@@ -73,6 +76,18 @@ async def test_a_clock_behind_what_the_directory_has_dated_is_shown_and_not_beli
     # and so is what it says of itself no word of the past to others
     said = live["exact"].knowledge.readings.endpoint_of(live["late"].node_id)
     assert said is not None
+
+
+async def test_what_time_it_must_be_is_kept_on_the_disk(autojump_clock, live):
+    live.add("home")
+    live.fleet.publish()
+    home = await live.start("home", knows=[live.papers.records])
+    dated = live.fabric.now + int(HOUR)
+    live.tell("home", live.fabric.service("demo", generation=2, issued_at=dated))
+    assert home.knowledge.floor.at == dated
+    await live.stop("home")
+    kept = read_only(home.config.state_dir / CACHE_FILE).known()
+    assert kept[FLOOR] == str(dated).encode()
 
 
 async def test_a_date_far_ahead_moves_no_floor_and_is_told(autojump_clock, live, logged):

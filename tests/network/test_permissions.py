@@ -4,6 +4,7 @@ import pytest
 from attrs import evolve
 
 from fabric.codes import Code
+from fabric.core.records import Key, OffersRecord
 from fabric.testing.pairs import refusal
 
 WAVE = 1.0
@@ -84,11 +85,29 @@ async def test_an_opener_that_has_not_heard_yet_is_refused_by_the_offering_node(
 async def test_a_refusal_is_signed_with_the_name_that_its_node_has_now(autojump_clock, three):
     live = three
     record = live.fabric.node("shop", generation=2, roles=("egress",))
-    live.tell("edge", evolve(record, name="store"))
-    await live.until(live.agree, within=WAVE)
-    live.tell("shop", live.fabric.service("demo", generation=2, open_to=("node:edge",)))
+    closed = live.fabric.service("demo", generation=2, open_to=("node:edge",))
+    live.tell("shop", evolve(record, name="store"), closed)
     assert live["shop"].name == "store"
     assert (await refusal(live["desk"])).hop == "store"
+
+
+async def test_a_node_that_changes_its_role_offers_at_once_what_it_may(autojump_clock, three):
+    live = three
+    await changed(live, 2, offer_by=("role:egress",))
+    assert live.is_offered("demo", "shop")
+    for generation, roles, services in ((2, (), ()), (3, ("egress",), ("demo",))):
+        live.tell("edge", live.fabric.node("shop", generation=generation, roles=roles))
+        await live.until(live.agree, within=WAVE)
+        assert live["shop"].services.permitted_names() == services
+        await live.until(
+            lambda services=services: said(live, "shop").services == services, within=3.0
+        )
+
+
+def said(live, name):
+    """What the node *name* says that it offers, as ``desk`` has heard."""
+    key = Key(OffersRecord.KIND, live[name].node_id)
+    return live["desk"].knowledge.directory.get(key).record
 
 
 async def test_what_may_be_offered_no_more_is_resolved_and_served_nowhere(

@@ -146,7 +146,11 @@ def test_a_node_that_is_a_member_no_more_is_not_remembered(home):
 
 
 def test_of_too_many_peers_the_one_seen_longest_ago_goes(home):
-    for number in range(MOST_PEERS + 1):
+    for number in range(MOST_PEERS):
         home.memory.turned(f"n{number}", "alive", 1)
-    assert len(home.memory.everything().peers) == MOST_PEERS
-    assert "n0" not in {each.peer for each in home.memory.everything().peers}
+    home.memory.turned("n0", "alive", 2)
+    home.memory.turned("newcomer", "alive", 1)
+    remembered = {each.peer for each in home.memory.everything().peers}
+    assert len(remembered) == MOST_PEERS
+    assert "n1" not in remembered
+    assert {"n0", "newcomer"} <= remembered

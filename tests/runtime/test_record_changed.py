@@ -2,6 +2,10 @@
 
 import random
 
+import trio
+from structlog.testing import capture_logs
+
+from fabric.codes import Code
 from fabric.core.clocks import Floor
 from fabric.core.directory import Directory
 from fabric.core.gossip import Gossip
@@ -50,3 +54,19 @@ async def test_a_record_that_counts_is_told_by_its_key_and_a_copy_of_it_is_not(a
         ("record.changed", {"key": "service/demo"}),
         ("record.changed", {"key": "service/logs"}),
     ]
+
+
+async def test_of_an_alarm_that_goes_on_a_line_a_minute_is_logged(autojump_clock):
+    plane = a_plane(AFabric(), EventBus())
+    with capture_logs() as lines:
+        for second in range(130):
+            plane.alarm(Code.DUPLICATE_IDENTITY, f"seen {second} times", None)
+            await trio.sleep(1)
+        plane.alarm(Code.FORGED, "another", None)
+    assert [line["detail"] for line in lines] == [
+        "seen 0 times",
+        "seen 60 times",
+        "seen 120 times",
+        "another",
+    ]
+    assert plane.alarms[Code.DUPLICATE_IDENTITY] == "seen 129 times"

@@ -108,10 +108,12 @@ def unopenable(monkeypatch):
 
     class Disk:
         refuses = True
+        attempts = 0
 
     prepare = database._prepare
 
     def refuse(connection):
+        Disk.attempts += 1
         if Disk.refuses:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("CREATE TABLE refused (x)")
@@ -119,6 +121,18 @@ def unopenable(monkeypatch):
 
     monkeypatch.setattr(database, "_prepare", refuse)
     return Disk
+
+
+async def test_a_failing_disk_is_tried_each_half_minute_and_not_in_between(
+    filled, alarms, unopenable, autojump_clock
+):
+    async with alarms.open(filled) as cache:
+        await cache.load()
+        cache.held_by(Holding(SOME))
+        await trio.sleep(1)
+        before = unopenable.attempts
+        await trio.sleep(3 * RETRY_EVERY)
+        assert unopenable.attempts == before + 3
 
 
 async def test_a_file_that_cannot_be_opened_is_read_all_the_same(filled, alarms, unopenable):
