@@ -91,17 +91,22 @@ async def test_a_refusal_is_signed_with_the_name_that_its_node_has_now(autojump_
     assert (await refusal(live["desk"])).hop == "store"
 
 
-async def test_a_node_that_changes_its_role_offers_at_once_what_it_may(autojump_clock, three):
+async def test_a_node_that_changes_its_role_offers_at_once_what_it_may(
+    autojump_clock, three, logged
+):
     live = three
+
+    async def has_roles(generation, *roles, event, offers):
+        before = len(logged(event))
+        live.tell("edge", live.fabric.node("shop", generation=generation, roles=roles))
+        await live.until(lambda: len(logged(event)) > before, within=0.5)
+        assert live["shop"].services.permitted_names() == offers
+        await live.until(lambda: said(live, "shop").services == offers, within=3.0)
+
     await changed(live, 2, offer_by=("role:egress",))
     assert live.is_offered("demo", "shop")
-    for generation, roles, services in ((2, (), ()), (3, ("egress",), ("demo",))):
-        live.tell("edge", live.fabric.node("shop", generation=generation, roles=roles))
-        await live.until(live.agree, within=WAVE)
-        assert live["shop"].services.permitted_names() == services
-        await live.until(
-            lambda services=services: said(live, "shop").services == services, within=3.0
-        )
+    await has_roles(2, event="service.withheld", offers=())
+    await has_roles(3, "egress", event="service.permitted", offers=("demo",))
 
 
 def said(live, name):
