@@ -251,6 +251,16 @@ def test_of_and_from_strangers_nothing_is_believed(frame) -> None:
     assert seat.core.state_of(NodeId("q")) is None
 
 
+@pytest.mark.parametrize("accuser", ["x", ME], ids=["of-itself", "its-own-that-comes-back"])
+def test_an_accusation_that_no_other_node_made_is_none(accuser) -> None:
+    seat = Seat()
+    seat.meet("a", "b")
+    seat.hear("a", alive("x"))
+
+    assert not seat.hear("a", suspect("x", accuser))
+    assert seat.core.state_of(X) is State.ALIVE
+
+
 def test_what_a_stranger_sends_changes_nothing() -> None:
     seat = Seat()
     assert not seat.give(Connected(NodeId("q")))
