@@ -14,7 +14,7 @@ from fabric.core.trust import Trust
 from fabric.runtime.gossip import FLOOR
 from fabric.runtime.knowledge import Knowledge
 from fabric.runtime.memory import MOST_PEERS, Memory
-from fabric.store.kept import KnownPeer, Seed, Snapshot
+from fabric.store.kept import KnownCandidate, KnownPeer, Seed, Snapshot, StoredRoot
 from fabric.testing.records import BORN, AFabric
 
 NOW = float(BORN + 60)
@@ -127,15 +127,22 @@ def test_a_disk_that_was_away_is_told_all_that_is_held(home):
 def test_what_turns_up_late_on_a_disk_is_taken_in_but_older_than_what_was_seen_since(home):
     node = home.fabric.node_id("away")
     home.memory.met(node, ("192.0.2.2", 2), None)
+    seed = Seed("192.0.2.1:1", 5.0)
+    seen_at = KnownCandidate("other", "192.0.2.3:3", provenance="observed", worked_at=1.0, at=1.0)
     late = Snapshot(
+        roots=(StoredRoot(1, b"a root"),),
         peers=(KnownPeer(node, "192.0.2.9:9", at=1.0), KnownPeer("other", at=1.0)),
-        seeds=(Seed("192.0.2.1:1", 5.0),),
+        candidates=(seen_at,),
+        seeds=(seed,),
     )
     home.disk.holder.take(late)
-    assert home.heard == [told.Loaded(())]
-    found = {each.peer: each for each in home.memory.everything().peers}
+    # The roots first: by them the records are judged.
+    assert home.heard == [told.HeardRoots((b"a root",)), told.Loaded(())]
+    held = home.memory.everything()
+    found = {each.peer: each for each in held.peers}
     assert found[node].address == "192.0.2.2:2"
     assert "other" in found
+    assert (held.candidates, held.seeds) == ((seen_at,), (seed,))
 
 
 def test_a_node_that_is_a_member_no_more_is_not_remembered(home):

@@ -12,7 +12,7 @@ from fabric.core.directory import Directory
 from fabric.core.holding import Heard
 from fabric.core.identity import FabricId, Instance, NodeName
 from fabric.core.records import DAY, Candidate, CandidateKind, EndpointRecord, Key, OffersRecord
-from fabric.runtime.own_words import LOOK_EVERY, OwnWords
+from fabric.runtime.own_words import ECHO_WINDOW, LOOK_EVERY, MOST_ECHOES, OwnWords
 from fabric.testing.records import BORN, AFabric, public
 
 HERE = Candidate(address="192.0.2.1:4433", kind=CandidateKind.PUBLIC)
@@ -207,3 +207,21 @@ async def test_a_machine_that_moves_is_said_to_be_elsewhere_within_a_minute(know
     places.append((THERE,))
     await trio.sleep(LOOK_EVERY + 1)
     assert [each.candidates for each in known.said(EndpointRecord)] == places
+
+
+async def test_who_is_contradicted_now_and_then_does_not(known, autojump_clock):
+    known.words.be_at((HERE,))
+    await trio.sleep(5)
+    for number in range(8):
+        known.words.reissue(known.published[0].key, 2 * BORN + 10 * number)
+        await trio.sleep(ECHO_WINDOW / (MOST_ECHOES - 1))
+    assert not known.contests
+
+
+async def test_of_two_echoes_the_higher_is_talked_over(known, autojump_clock):
+    known.words.be_at((HERE,))
+    await trio.sleep(5)
+    for above in (2 * BORN, BORN):
+        known.words.reissue(known.published[0].key, above)
+    await trio.sleep(5)
+    assert known.published[1].sequence > 2 * BORN
