@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fabric.codes import Code
+from fabric.core.ages import LOOK_EVERY
 from fabric.core.alarms import QUIET_FOR
 from fabric.core.budgets import WINDOW, WINDOW_BURST
 from fabric.core.codec.envelopes import pack_envelope
@@ -18,7 +19,9 @@ from fabric.core.gossip_events import (
     Reissue,
     RootChanged,
     Store,
+    Ticked,
 )
+from fabric.core.lifetimes import SURVIVAL_GRACE
 from fabric.core.records import FABRIC, Key, KeyState, Record, Role
 from fabric.core.rows import BESIDE
 from fabric.core.wave import Send
@@ -100,6 +103,16 @@ def test_of_words_that_this_release_does_not_know_so_many_are_held_of_one_node()
     last = Key(kinds[-1], OFFERS.subject)
     assert {Drop(last), Changed(last)} <= set(effects)
     assert {each.key.kind for each in node.gossip.kept()} == {"node", *kinds[:-1]}
+
+
+def test_a_record_that_runs_out_is_held_as_before_and_told_of_within_a_minute() -> None:
+    node = AGossip("one")
+    node.hear(HOME)
+    for turns_at in (HOME.expires_at, HOME.expires_at + SURVIVAL_GRACE):
+        node.pass_time(turns_at - node.now.clock - 30)
+        assert Changed(HOME.key) not in node.say(Ticked())
+        assert only(node.after(LOOK_EVERY + 31, step=10), Changed) == [Changed(HOME.key)]
+        assert node.held(HOME) == HOME
 
 
 def test_a_directory_that_is_full_is_alarmed(monkeypatch: pytest.MonkeyPatch) -> None:
